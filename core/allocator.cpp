@@ -1,0 +1,91 @@
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <new>
+
+#include "core/error.h"
+
+namespace rondo {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+class CpuAllocator final : public CachingAllocator {
+ public:
+  CpuAllocator() : CachingAllocator(Device::cpu()) {}
+
+ protected:
+  void* system_allocate(std::size_t bytes) override {
+    return std::aligned_alloc(kAlignment, bytes);
+  }
+  void system_release(void* block) override { std::free(block); }
+};
+
+}  // namespace
+
+std::size_t CachingAllocator::rounded(std::size_t bytes) {
+  const std::size_t least = std::max(bytes, kAlignment);
+  const std::size_t step = std::max(kAlignment, std::bit_floor(least) / 8);
+  return (least + step - 1) / step * step;
+}
+
+void* CachingAllocator::allocate(std::size_t bytes) {
+  const std::size_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  void* block = nullptr;
+  if (const auto found = cached_.find(size); found != cached_.end() && !found->second.empty()) {
+    block = found->second.back();
+    found->second.pop_back();
+  } else {
+    block = system_allocate(size);
+    if (block == nullptr) {
+      fail(
+          "out of memory on {}: {} bytes were asked for beside {} in use; a smaller batch_size or "
+          "unroll needs less",
+          device_.str(), bytes, stats_.in_use_bytes);
+    }
+    stats_.reserved_bytes += size;
+  }
+  stats_.in_use_bytes += size;
+  stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.in_use_bytes);
+  return block;
+}
+
+void CachingAllocator::release(void* block, std::size_t bytes) {
+  const std::size_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  cached_[size].push_back(block);
+  stats_.in_use_bytes -= size;
+}
+
+void CachingAllocator::trim() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [size, blocks] : cached_) {
+    for (void* block : blocks) {
+      system_release(block);
+      stats_.reserved_bytes -= size;
+    }
+  }
+  cached_.clear();
+}
+
+MemoryStats CachingAllocator::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  stats_.peak_bytes = stats_.in_use_bytes;
+}
+
+CachingAllocator& allocator(Device device) {
+  require_cpu("allocator", device);
+  // Never destroyed: tensors in static storage may outlive any destructor order we could pick.
+  static auto* const cpu = new CpuAllocator();
+  return *cpu;
+}
+
+}  // namespace rondo

@@ -1,0 +1,67 @@
+// Reading and writing files so that a reader never sees half of one.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace rondo {
+
+// A whole file mapped into memory, read-only.
+class MappedFile {
+ public:
+  // Throws Error naming the path and the system's reason.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// The whole file as text.
+std::string read_file(const std::filesystem::path& path);
+
+// An open file that is only written to; every failure throws Error naming the path, the system's
+// reason and what to do about a full disk.
+class FileWriter {
+ public:
+  enum class Mode { truncate, append };
+  FileWriter(std::filesystem::path path, Mode mode);
+  ~FileWriter();
+  FileWriter(FileWriter&& other) noexcept;
+  FileWriter& operator=(FileWriter&&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  // Waits until the bytes are on the disk.
+  void sync();
+  // Closes; later calls of write are errors. The destructor closes too, but cannot report.
+  void close();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+// Writes a temporary file beside `path`, syncs it, and renames it over `path`: afterwards `path`
+// holds the old content or all of the new, whatever happens in between.
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(FileWriter&)>& write);
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Makes a rename or a new file inside `folder` last.
+void sync_folder(const std::filesystem::path& folder);
+
+// Creates `folder` and its parents; throws Error with the reason if that is not possible.
+void make_folder(const std::filesystem::path& folder);
+
+}  // namespace rondo

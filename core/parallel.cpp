@@ -1,0 +1,48 @@
+#include "core/parallel.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <exception>
+
+namespace rondo {
+
+void set_num_threads(int threads) {
+  omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
+}
+
+int num_threads() { return omp_get_max_threads(); }
+
+namespace detail {
+
+void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain, RangeBody body,
+                  void* context) {
+  const std::int64_t count = end - begin;
+  if (count <= 0) {
+    return;
+  }
+  const std::int64_t most_pieces =
+      std::max<std::int64_t>(1, count / std::max<std::int64_t>(1, grain));
+  const std::int64_t pieces =
+      omp_in_parallel() != 0 ? 1 : std::min<std::int64_t>(num_threads(), most_pieces);
+  if (pieces == 1) {
+    body(context, begin, end);
+    return;
+  }
+  std::exception_ptr error;
+#pragma omp parallel for num_threads(static_cast <int>(pieces)) schedule(static, 1)
+  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+    try {
+      body(context, begin + count * piece / pieces, begin + count * (piece + 1) / pieces);
+    } catch (...) {
+#pragma omp critical(rondo_parallel_for_error)
+      error = std::current_exception();
+    }
+  }
+  if (error) {
+    std::rethrow_exception(error);
+  }
+}
+
+}  // namespace detail
+}  // namespace rondo

@@ -1,0 +1,10 @@
+// Everything an embedding program needs: #include <rondo/rondo.h>.
+#pragma once
+
+#include "autograd/gradient_check.h"
+#include "autograd/variable.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/random.h"
+#include "core/tensor.h"
+#include "ops/linear.h"

@@ -1,0 +1,89 @@
+// Everything a training run can be told, as plain structs: one field, its default and its meaning
+// on one line. trainers/config_yaml.h reads them from YAML and writes them back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "models/config.h"
+
+namespace rondo {
+
+struct RunConfig {
+  std::string folder;         // where the run is kept; empty: runs/<name of the config file>
+  std::uint64_t seed = 1234;  // initial weights and dropout
+  std::string device = "cpu";
+  std::int64_t threads = 0;  // 0: one per core
+};
+
+struct DataConfig {
+  // "builtin" (the text compiled into Rondo) or a folder made by `rondo prepare`.
+  std::string corpus = "builtin";
+};
+
+struct TrainingConfig {
+  std::int64_t steps = 400000;          // optimizer steps
+  std::int64_t batch_size = 8;          // streams, B
+  std::int64_t unroll = 256;            // positions of one segment, T
+  std::int64_t accumulation_steps = 1;  // segments whose gradients are averaged in one step
+  double clip_grad_norm = 1.0;          // of all gradients together; 0: no clipping
+};
+
+enum class OptimizerType : std::uint8_t { radam, adam, adamw, sgd };
+
+struct OptimizerConfig {
+  OptimizerType type = OptimizerType::radam;
+  double lr = 3e-4;  // the highest learning rate
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay =
+      0.1;                // decoupled, except for adam and sgd, where it is added to the gradient
+  double momentum = 0.0;  // sgd
+};
+
+enum class ScheduleType : std::uint8_t { cosine, constant };
+
+struct ScheduleConfig {
+  ScheduleType type = ScheduleType::cosine;
+  std::int64_t warmup_steps = 0;
+  std::int64_t total_steps = 0;  // N of the cosine; 0: training.steps
+};
+
+struct EvaluationConfig {
+  std::int64_t every = 1000;    // steps between evaluations on dev; 0: only at the end
+  std::int64_t unroll = 0;      // window M; 0: training.unroll
+  std::int64_t batch_size = 1;  // streams that dev is cut into; the protocol is 1
+  std::int64_t max_tokens = 0;  // of dev, for the evaluations on the way; 0: all
+  bool test_at_end = true;      // evaluate the best checkpoint on the whole of dev and test
+};
+
+struct CheckpointConfig {
+  std::int64_t every = 1000;  // steps between saves of the last state; 0: only at the end
+};
+
+struct LoggingConfig {
+  std::int64_t every = 10;  // steps between metrics
+  bool tensorboard = true;
+};
+
+struct SampleConfig {
+  std::int64_t length = 300;  // bytes of text shown at the end; 0: none
+  double temperature = 0.8;
+  std::string prompt = "\n";
+};
+
+struct Config {
+  RunConfig run;
+  DataConfig data;
+  ModelConfig model;
+  TrainingConfig training;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  EvaluationConfig evaluation;
+  CheckpointConfig checkpoint;
+  LoggingConfig logging;
+  SampleConfig sample;
+};
+
+}  // namespace rondo
