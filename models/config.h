@@ -7,10 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "core/scalar/sru_step.h"
+
 namespace rondo {
 
 enum class ModelType : std::uint8_t { sru, srupp };
-enum class Activation : std::uint8_t { identity, tanh };
 enum class LayerNormPlace : std::uint8_t { none, pre, post };
 // The range of the uniform initialisation of embedding and output weights: +-sqrt(3 / this size).
 enum class EmbeddingInit : std::uint8_t { hidden_size, vocabulary };

@@ -1,0 +1,287 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/parallel.h"
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/softmax.h"
+
+namespace rondo {
+namespace {
+
+using cpu::Transpose;
+
+// Queries that share one pair of products: enough rows for the product to be fast, few enough that
+// little of a block lies beyond the causal edge.
+constexpr std::int64_t kBlock = 64;
+
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
+// One call: sizes and where its elements are.
+struct Attention {
+  std::int64_t queries, context, batch, size, heads;  // T, C, B, n, heads
+  AttentionMask mask;
+  double dropout = 0.0;
+  RandomStream stream;  // of dropout
+
+  std::int64_t head_size() const { return size / heads; }
+  double scale() const { return 1.0 / std::sqrt(static_cast<double>(head_size())); }
+
+  // The context positions that queries [begin, end) can see.
+  Range visible(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t memory = context - queries;
+    return {mask.window > 0 ? std::max<std::int64_t>(0, memory + begin - mask.window) : 0,
+            mask.causal ? memory + end : context};
+  }
+};
+
+// Pointers to one head of one batch entry. Rows of q and out are `q_stride` apart, of k and v
+// `kv_stride`; probabilities are (T, C).
+template <typename T>
+struct Head {
+  const T* q;
+  const T* k;
+  const T* v;
+  std::int64_t q_stride, kv_stride;
+  std::int64_t b;
+  std::int64_t index;  // b * heads + h, for dropout
+};
+
+template <typename T>
+Head<T> head(const Attention& a, const Tensor& q, const Tensor& kv, std::int64_t index) {
+  const std::int64_t b = index / a.heads;
+  const std::int64_t column = index % a.heads * a.head_size();
+  const T* keys = kv.data<T>() + b * 2 * a.size + column;
+  return {q.data<T>() + b * a.size + column,
+          keys,
+          keys + a.size,
+          a.batch * a.size,
+          a.batch * 2 * a.size,
+          b,
+          index};
+}
+
+// Calls body(index) for every head of every batch entry: side by side when there are enough of them
+// for the threads, else one after the other with all threads inside the products.
+template <typename Body>
+void for_each_head(const Attention& a, const Body& body) {
+  const std::int64_t count = a.batch * a.heads;
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t index = begin; index < end; ++index) {
+      body(index);
+    }
+  };
+  if (count >= num_threads()) {
+    parallel_for(0, count, 1, run);
+  } else {
+    run(0, count);
+  }
+}
+
+// Turns the scores of query i over `shown` into probabilities; the rest of the block's range stays
+// or becomes zero. `row` is the row of all C scores.
+template <typename T>
+void softmax_row(const Attention& a, std::int64_t b, std::int64_t i, Range shown, T* row) {
+  const Range visible = a.visible(i, i + 1);
+  std::fill(row + shown.begin, row + visible.begin, T(0));
+  std::fill(row + visible.end, row + shown.end, T(0));
+  if (a.mask.additive.defined()) {
+    const T* additive = a.mask.additive.data<T>() + i * a.context;
+    for (std::int64_t j = visible.begin; j < visible.end; ++j) {
+      row[j] += additive[j];
+    }
+  }
+  if (a.mask.key_padding.defined()) {
+    const bool* padding = a.mask.key_padding.data<bool>();
+    for (std::int64_t j = visible.begin; j < visible.end; ++j) {
+      if (padding[j * a.batch + b]) {
+        row[j] = -std::numeric_limits<T>::infinity();
+      }
+    }
+  }
+  cpu::softmax_in_place(row + visible.begin, visible.size());
+}
+
+// Applies the dropout mask of query i to `from[j]`, j in `range`: kept elements are scaled.
+template <typename T>
+void drop_row(const Attention& a, std::int64_t head_index, std::int64_t i, Range range,
+              const T* from, T* to) {
+  const auto p = static_cast<float>(a.dropout);
+  const T factor = static_cast<T>(1.0 / (1.0 - a.dropout));
+  const std::int64_t base = (head_index * a.queries + i) * a.context;
+  Philox4 words{};
+  std::uint64_t block = std::numeric_limits<std::uint64_t>::max();
+  for (std::int64_t j = range.begin; j < range.end; ++j) {
+    const auto element = static_cast<std::uint64_t>(base + j);
+    if (element / 4 != block) {
+      block = element / 4;
+      words = philox(a.stream.seed, a.stream.stream, block);
+    }
+    to[j] = dropout_keeps(words.word[element % 4], p) ? from[j] * factor : T(0);
+  }
+}
+
+// Probabilities (T, C) and output of one head.
+template <typename T>
+void forward_head(const Attention& a, const Head<T>& in, T* probabilities, T* dropped, T* out) {
+  for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
+    const std::int64_t end = std::min(begin + kBlock, a.queries);
+    const Range shown = a.visible(begin, end);
+    T* block = probabilities + begin * a.context;
+    cpu::gemm(Transpose::no, Transpose::yes, end - begin, shown.size(), a.head_size(),
+              static_cast<T>(a.scale()), in.q + begin * in.q_stride, in.q_stride,
+              in.k + shown.begin * in.kv_stride, in.kv_stride, T(0), block + shown.begin,
+              a.context);
+    for (std::int64_t i = begin; i < end; ++i) {
+      softmax_row(a, in.b, i, shown, probabilities + i * a.context);
+      if (a.dropout > 0.0) {
+        drop_row(a, in.index, i, shown, probabilities + i * a.context,
+                 dropped + (i - begin) * a.context);
+      }
+    }
+    const T* weights = a.dropout > 0.0 ? dropped : block;
+    cpu::gemm(Transpose::no, Transpose::no, end - begin, a.head_size(), shown.size(), T(1),
+              weights + shown.begin, a.context, in.v + shown.begin * in.kv_stride, in.kv_stride,
+              T(0), out + begin * in.q_stride, in.q_stride);
+  }
+}
+
+// Where the gradients of one head go: grad_q is written, grad_k and grad_v are added to.
+template <typename T>
+struct HeadGradient {
+  const T* out;
+  T* q;
+  T* k;
+  T* v;
+};
+
+template <typename T>
+void backward_head(const Attention& a, const Head<T>& in, const T* probabilities,
+                   const HeadGradient<T>& grad, T* dropped, T* scores) {
+  for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
+    const std::int64_t end = std::min(begin + kBlock, a.queries);
+    const std::int64_t rows = end - begin;
+    const Range shown = a.visible(begin, end);
+    const T* block = probabilities + begin * a.context;
+    const T* grad_out = grad.out + begin * in.q_stride;
+    // Gradient of the weights after dropout: grad_out v^T.
+    cpu::gemm(Transpose::no, Transpose::yes, rows, shown.size(), a.head_size(), T(1), grad_out,
+              in.q_stride, in.v + shown.begin * in.kv_stride, in.kv_stride, T(0),
+              scores + shown.begin, a.context);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T* p = probabilities + i * a.context;
+      T* g = scores + (i - begin) * a.context;
+      if (a.dropout > 0.0) {
+        drop_row(a, in.index, i, shown, p, dropped + (i - begin) * a.context);
+        drop_row(a, in.index, i, shown, g, g);
+      }
+      // Softmax: grad_score = p (g - sum p g). Zero wherever p is.
+      T dot = T(0);
+      for (std::int64_t j = shown.begin; j < shown.end; ++j) {
+        dot += p[j] * g[j];
+      }
+      for (std::int64_t j = shown.begin; j < shown.end; ++j) {
+        g[j] = p[j] * (g[j] - dot);
+      }
+    }
+    const T* weights = a.dropout > 0.0 ? dropped : block;
+    const auto scale = static_cast<T>(a.scale());
+    cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, T(1),
+              weights + shown.begin, a.context, grad_out, in.q_stride, T(1),
+              grad.v + shown.begin * in.kv_stride, in.kv_stride);
+    cpu::gemm(Transpose::no, Transpose::no, rows, a.head_size(), shown.size(), scale,
+              scores + shown.begin, a.context, in.k + shown.begin * in.kv_stride, in.kv_stride,
+              T(0), grad.q + begin * in.q_stride, in.q_stride);
+    cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, scale,
+              scores + shown.begin, a.context, in.q + begin * in.q_stride, in.q_stride, T(1),
+              grad.k + shown.begin * in.kv_stride, in.kv_stride);
+  }
+}
+
+Attention checked(const Variable& q, const Variable& kv, const AttentionMask& mask,
+                  const AttentionOptions& options) {
+  check(q.defined() && q.shape().rank() == 3, "[attention] q must have shape (T, B, n)");
+  Attention a{q.size(0), 0, q.size(1), q.size(2), options.num_heads, mask, options.dropout, {}};
+  check(kv.defined() && kv.shape().rank() == 3 && kv.size(1) == a.batch &&
+            kv.size(2) == 2 * a.size && kv.size(0) >= a.queries,
+        "[attention] kv has shape {}; expected (C, {}, {}) with C >= {} for q {}",
+        kv.defined() ? kv.shape().str() : "nothing", a.batch, 2 * a.size, a.queries,
+        q.shape().str());
+  a.context = kv.size(0);
+  check_same_kind("attention", "kv", kv.value(), q.value());
+  require_cpu("attention", q.device());
+  check(a.heads >= 1 && a.size % a.heads == 0,
+        "[attention] {} heads do not divide the size {} of q {}", a.heads, a.size, q.shape().str());
+  check(mask.window >= 0, "[attention] window is {}; expected 0 (none) or more", mask.window);
+  if (mask.additive.defined()) {
+    check_shape("attention", "additive mask", mask.additive, {a.queries, a.context});
+    check_same_kind("attention", "additive mask", mask.additive, q.value());
+  }
+  if (mask.key_padding.defined()) {
+    check_shape("attention", "key_padding", mask.key_padding, {a.context, a.batch});
+    check(mask.key_padding.dtype() == DType::boolean,
+          "[attention] key_padding must be bool, found {}", name(mask.key_padding.dtype()));
+  }
+  check(a.dropout >= 0.0 && a.dropout < 1.0, "[attention] dropout is {}; expected 0 <= p < 1",
+        a.dropout);
+  if (a.dropout > 0.0) {
+    check(options.generator != nullptr, "[attention] dropout {} needs a generator", a.dropout);
+    a.stream = options.generator->next();
+  }
+  return a;
+}
+
+}  // namespace
+
+Variable attention(const Variable& q, const Variable& kv, const AttentionMask& mask,
+                   const AttentionOptions& options) {
+  const Attention a = checked(q, kv, mask, options);
+  const DType dtype = q.dtype();
+  const Device device = q.device();
+  Tensor out = Tensor::empty(q.shape(), dtype, device);
+  // Blocks write only what their queries can see, and backward reads no more than that.
+  Tensor probabilities =
+      needs_grad({q, kv}) ? Tensor::empty({a.batch * a.heads, a.queries, a.context}, dtype, device)
+                          : Tensor();
+  dispatch_compute(dtype, "attention", [&]<typename T>(Type<T>) {
+    for_each_head(a, [&](std::int64_t index) {
+      const Head<T> in = head<T>(a, q.value(), kv.value(), index);
+      Tensor weights = probabilities.defined()
+                           ? probabilities[index]
+                           : Tensor::empty({a.queries, a.context}, dtype, device);
+      Tensor dropped =
+          a.dropout > 0.0 ? Tensor::empty({kBlock, a.context}, dtype, device) : Tensor();
+      forward_head(a, in, weights.data<T>(), dropped.defined() ? dropped.data<T>() : nullptr,
+                   out.data<T>() + (in.q - q.value().data<T>()));
+    });
+  });
+
+  return record("attention", std::move(out), {q, kv},
+                [a, q = q.value(), kv = kv.value(),
+                 probabilities](std::span<const Tensor> grads) -> std::vector<Tensor> {
+                  const DType type = q.dtype();
+                  Tensor grad_q = Tensor::empty(q.shape(), type, q.device());
+                  Tensor grad_kv = Tensor::zeros(kv.shape(), type, kv.device());
+                  dispatch_compute(type, "attention", [&]<typename T>(Type<T>) {
+                    for_each_head(a, [&](std::int64_t index) {
+                      const Head<T> in = head<T>(a, q, kv, index);
+                      const std::int64_t q_offset = in.q - q.data<T>();
+                      T* grad_k = grad_kv.data<T>() + (in.k - kv.data<T>());
+                      const HeadGradient<T> grad{grads[0].data<T>() + q_offset,
+                                                 grad_q.data<T>() + q_offset, grad_k,
+                                                 grad_k + a.size};
+                      Tensor scratch = Tensor::empty({2, kBlock, a.context}, type, q.device());
+                      backward_head(a, in, probabilities[index].data<T>(), grad,
+                                    scratch[0].data<T>(), scratch[1].data<T>());
+                    });
+                  });
+                  return {grad_q, grad_kv};
+                });
+}
+
+}  // namespace rondo

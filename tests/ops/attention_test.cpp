@@ -1,0 +1,206 @@
+#include "ops/attention.h"
+
+#include <cmath>
+
+#include "ops/cpu/softmax.h"
+#include "tests/support/testing.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+namespace {
+
+// Attention written out for one element after the other, in f64: the specification.
+Tensor reference(const Tensor& q, const Tensor& kv, const AttentionMask& mask, std::int64_t heads) {
+  const std::int64_t queries = q.size(0);
+  const std::int64_t batch = q.size(1);
+  const std::int64_t size = q.size(2);
+  const std::int64_t context = kv.size(0);
+  const std::int64_t head_size = size / heads;
+  Tensor out = Tensor::zeros(q.shape(), DType::f64);
+  for (std::int64_t b = 0; b < batch; ++b) {
+    for (std::int64_t column = 0; column < size; column += head_size) {
+      for (std::int64_t i = 0; i < queries; ++i) {
+        const std::int64_t position = context - queries + i;
+        std::vector<double> weight(static_cast<std::size_t>(context), 0.0);
+        double sum = 0.0;
+        for (std::int64_t j = 0; j < context; ++j) {
+          if ((mask.causal && j > position) || (mask.window > 0 && j < position - mask.window) ||
+              (mask.key_padding.defined() && mask.key_padding.data<bool>()[j * batch + b])) {
+            continue;
+          }
+          double score = 0.0;
+          for (std::int64_t e = column; e < column + head_size; ++e) {
+            score += q[i][b].data<double>()[e] * kv[j][b].data<double>()[e];
+          }
+          score /= std::sqrt(static_cast<double>(head_size));
+          if (mask.additive.defined()) {
+            score += mask.additive[i].data<double>()[j];
+          }
+          sum += weight[static_cast<std::size_t>(j)] = std::exp(score);
+        }
+        for (std::int64_t j = 0; j < context && sum > 0.0; ++j) {
+          for (std::int64_t e = column; e < column + head_size; ++e) {
+            out[i][b].data<double>()[e] +=
+                weight[static_cast<std::size_t>(j)] / sum * kv[j][b].data<double>()[size + e];
+          }
+        }
+      }
+    }
+  }
+  return out;
+}
+
+struct Case {
+  std::int64_t queries, memory, batch, size, heads;
+  bool causal = true;
+  std::int64_t window = 0;
+  bool additive = false;
+  bool padding = false;
+};
+
+const std::vector<Case> kCases = {
+    {1, 0, 1, 1, 1},  {3, 0, 2, 3, 3, true, 0, true, false},  {17, 5, 1, 4, 2, true, 5},
+    {4, 17, 3, 6, 1}, {5, 3, 2, 4, 1, false, 0, false, true}, {3, 3, 2, 4, 2, true, 2, true, true},
+    {7, 0, 1, 2, 1},  {3, 9, 2, 3, 1, false, 0, true, false},
+};
+
+AttentionMask make_mask(const Case& c, DType dtype, Generator& generator) {
+  AttentionMask mask{c.causal, c.window, Tensor(), Tensor()};
+  const std::int64_t context = c.memory + c.queries;
+  if (c.additive) {
+    mask.additive = random_tensor({c.queries, context}, dtype, generator, -2, 2);
+  }
+  if (c.padding) {
+    mask.key_padding = Tensor::zeros({context, c.batch}, DType::boolean);
+    for (std::int64_t j = 0; j < mask.key_padding.numel(); j += 3) {
+      mask.key_padding.data<bool>()[j] = true;
+    }
+  }
+  return mask;
+}
+
+}  // namespace
+
+TEST_CASE("attention follows its definition", "[ops][attention]") {
+  Generator generator(21);
+  std::vector<Case> cases = kCases;
+  cases.push_back({130, 70, 2, 8, 2, true, 65});  // several blocks of queries
+  cases.push_back({65, 0, 3, 5, 1});
+  for (const Case& c : cases) {
+    for (const bool offset : {false, true}) {
+      INFO("queries " << c.queries << " memory " << c.memory << " heads " << c.heads);
+      const Tensor q =
+          random_tensor({c.queries, c.batch, c.size}, DType::f64, generator, -2, 2, offset);
+      const Tensor kv = random_tensor({c.memory + c.queries, c.batch, 2 * c.size}, DType::f64,
+                                      generator, -2, 2, offset);
+      const AttentionMask mask = make_mask(c, DType::f64, generator);
+      AttentionMask narrow_mask = mask;
+      if (mask.additive.defined()) {
+        narrow_mask.additive = mask.additive.to(DType::f32);
+      }
+      const Tensor expected = reference(q, kv, mask, c.heads);
+      for_thread_counts([&] {
+        const Tensor wide = attention(Variable(q), Variable(kv), mask, {c.heads}).value();
+        REQUIRE(max_relative_error(wide, expected) < 1e-13);
+        const Tensor narrow = attention(Variable(q.to(DType::f32)), Variable(kv.to(DType::f32)),
+                                        narrow_mask, {c.heads})
+                                  .value();
+        REQUIRE(max_relative_error(narrow, expected) < 3e-6);
+      });
+    }
+  }
+}
+
+TEST_CASE("attention has the right gradients", "[ops][attention][gradient]") {
+  Generator generator(22);
+  for (const Case& c : kCases) {
+    for (const double dropout : {0.0, 0.4}) {
+      INFO("queries " << c.queries << " memory " << c.memory << " heads " << c.heads);
+      const AttentionMask mask = make_mask(c, DType::f64, generator);
+      require_gradients(
+          [&](std::span<const Variable> in) {
+            Generator same(5);  // the same dropout in every evaluation
+            return std::vector<Variable>{attention(in[0], in[1], mask, {c.heads, dropout, &same})};
+          },
+          {random_parameter({c.queries, c.batch, c.size}, DType::f64, generator, -1, 1, true),
+           random_parameter({c.memory + c.queries, c.batch, 2 * c.size}, DType::f64, generator)});
+    }
+  }
+}
+
+TEST_CASE("attention gradients in f32 follow f64 over several blocks", "[ops][attention]") {
+  Generator generator(23);
+  const Variable q = random_parameter({150, 2, 12}, DType::f32, generator);
+  const Variable kv = random_parameter({230, 2, 24}, DType::f32, generator);
+  const Variable wide_q(q.value().to(DType::f64), true);
+  const Variable wide_kv(kv.value().to(DType::f64), true);
+  const auto run = [](const Variable& a, const Variable& b) {
+    Generator same(6);
+    const Variable out = attention(a, b, {true, 80, Tensor(), Tensor()}, {3, 0.3, &same});
+    backward(out, Tensor::full(out.shape(), 1.0, out.dtype()));
+    return out.value();
+  };
+  REQUIRE(max_relative_error(run(q, kv), run(wide_q, wide_kv)) < 3e-6);
+  REQUIRE(max_relative_error(q.grad(), wide_q.grad()) < 1e-5);
+  REQUIRE(max_relative_error(kv.grad(), wide_kv.grad()) < 1e-5);
+}
+
+TEST_CASE("attention ignores what the mask removes, even when it is not finite",
+          "[ops][attention]") {
+  Generator generator(24);
+  const Tensor q = random_tensor({70, 1, 4}, DType::f32, generator);
+  Tensor kv = random_tensor({70, 1, 8}, DType::f32, generator);
+  const Tensor before = attention(Variable(q), Variable(kv), {}).value().narrow(0, 64).clone();
+  for (std::int64_t j = 64; j < 70; ++j) {
+    kv[j].fill(std::numeric_limits<double>::quiet_NaN());
+  }
+  const Tensor after = attention(Variable(q), Variable(kv), {}).value().narrow(0, 64);
+  REQUIRE(same_bits(before, after));
+}
+
+TEST_CASE("attention gives zeros where nothing is visible", "[ops][attention]") {
+  const Variable q(Tensor::full({2, 1, 2}, 1.0), true);
+  const Variable kv(Tensor::full({2, 1, 4}, 1.0), true);
+  AttentionMask mask;
+  mask.key_padding = Tensor::full({2, 1}, 1.0, DType::boolean);
+  const Variable out = attention(q, kv, mask);
+  REQUIRE(same_bits(out.value(), Tensor::zeros({2, 1, 2})));
+  backward(out, Tensor::full(out.shape(), 1.0));
+  REQUIRE(max_relative_error(q.grad(), Tensor::zeros(q.shape())) == 0.0);
+}
+
+TEST_CASE("attention explains shapes that do not fit", "[ops][attention]") {
+  const Variable q(Tensor::zeros({4, 2, 6}));
+  REQUIRE(error_of([&] {
+            attention(q, Variable(Tensor::zeros({3, 2, 12})), {});
+          }) ==
+          "[attention] kv has shape [3, 2, 12]; expected (C, 2, 12) with C >= 4 for q [4, 2, 6]");
+  const Variable kv(Tensor::zeros({4, 2, 12}));
+  REQUIRE_THAT(error_of([&] { attention(q, kv, {}, {4}); }),
+               ContainsSubstring("4 heads do not divide the size 6"));
+  REQUIRE_THAT(error_of([&] {
+                 attention(q, kv, {}, {1, 0.5, nullptr});
+               }),
+               ContainsSubstring("needs a generator"));
+}
+
+TEST_CASE("softmax of a row: vectorised against plain, any length", "[ops][softmax]") {
+  Generator generator(25);
+  for (const std::int64_t n : {1, 3, 8, 15, 16, 17, 100, 205}) {
+    const Tensor row = random_tensor({n}, DType::f32, generator, -30, 30, true);
+    Tensor fast = row.clone();
+    Tensor plain = row.clone();
+    const float a = cpu::softmax_in_place(fast.data<float>(), n);
+    const float b = cpu::softmax_in_place_plain(plain.data<float>(), n);
+    REQUIRE(max_relative_error(fast, plain) < 1e-6);
+    REQUIRE(a == Approx(b));
+    Tensor nothing = Tensor::full({n}, -std::numeric_limits<double>::infinity());
+    REQUIRE(std::isinf(cpu::softmax_in_place(nothing.data<float>(), n)));
+    REQUIRE(same_bits(nothing, Tensor::zeros({n})));
+    Tensor broken = row.clone();
+    broken.data<float>()[n / 2] = std::numeric_limits<float>::quiet_NaN();
+    cpu::softmax_in_place(broken.data<float>(), n);
+    REQUIRE(std::isnan(broken.data<float>()[n / 2]));
+  }
+}
