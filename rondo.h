@@ -7,4 +7,5 @@
 #include "core/parallel.h"
 #include "core/random.h"
 #include "core/tensor.h"
+#include "ops/concat.h"
 #include "ops/linear.h"
