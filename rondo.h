@@ -8,4 +8,5 @@
 #include "core/random.h"
 #include "core/tensor.h"
 #include "ops/concat.h"
+#include "ops/elementwise.h"
 #include "ops/linear.h"

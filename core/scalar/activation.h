@@ -1,0 +1,36 @@
+// Activation functions of one element, with their derivatives, for the CPU loops and the CUDA
+// kernels alike. A derivative takes the function's value, which is what an operation keeps.
+#pragma once
+
+#include <cmath>
+
+#include "core/scalar/portable.h"
+
+namespace rondo {
+
+// 1 / (1 + e^-x). The exponential is taken of -|x|, so it never overflows, and small values keep
+// their relative accuracy.
+struct Sigmoid {
+  template <typename T>
+  static RONDO_HOST_DEVICE T value(T x) {
+    const T e = std::exp(-std::abs(x));
+    return (x < T(0) ? e : T(1)) / (T(1) + e);
+  }
+  template <typename T>
+  static RONDO_HOST_DEVICE T derivative(T y) {
+    return y * (T(1) - y);
+  }
+};
+
+struct Tanh {
+  template <typename T>
+  static RONDO_HOST_DEVICE T value(T x) {
+    return std::tanh(x);
+  }
+  template <typename T>
+  static RONDO_HOST_DEVICE T derivative(T y) {
+    return T(1) - y * y;
+  }
+};
+
+}  // namespace rondo
