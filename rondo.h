@@ -7,4 +7,6 @@
 #include "core/parallel.h"
 #include "core/random.h"
 #include "core/tensor.h"
+#include "ops/concat.h"
+#include "ops/elementwise.h"
 #include "ops/linear.h"

@@ -19,7 +19,9 @@ struct VariableState;
 
 // Gradients of an operation's inputs, in their order, from those of its outputs. An output that
 // nothing depended on has an undefined gradient; an input that needs none may get an undefined one.
-// A returned tensor belongs to the engine: it must not share storage with anything kept elsewhere.
+// A returned tensor belongs to the engine: it must not share elements with anything kept elsewhere.
+// The gradients of the outputs belong to the function, so it may return one of them, or parts of
+// one, as they are, but no element twice.
 using Gradient = std::function<std::vector<Tensor>(std::span<const Tensor> grad_outputs)>;
 
 // A handle: copies share the value, the gradient and the history.

@@ -1,4 +1,5 @@
-// Activation functions of one element, for float and double, on the host and on a GPU.
+// Activation functions of one element, with their derivatives, for the CPU loops and the CUDA
+// kernels alike.
 #pragma once
 
 #include <cmath>
@@ -7,20 +8,41 @@
 
 namespace rondo {
 
-// The logistic function; the exponential never overflows.
+// 1 / (1 + e^-x). The exponential is taken of -|x|, so it never overflows, and small values keep
+// their relative accuracy.
 template <typename T>
 RONDO_HOST_DEVICE T sigmoid(T x) {
-  using std::exp;
-  if (x >= T(0)) {
-    return T(1) / (T(1) + exp(-x));
-  }
-  const T e = exp(x);
-  return e / (T(1) + e);
+  const T e = std::exp(-std::abs(x));
+  return (x < T(0) ? e : T(1)) / (T(1) + e);
 }
 
 // The constant 1, of the type of its argument: lets formulas be written once for numbers and for
 // vectors of them.
 RONDO_HOST_DEVICE float one(float) { return 1.0F; }
 RONDO_HOST_DEVICE double one(double) { return 1.0; }
+
+// What the elementwise operations take. A derivative takes the function's value, which is what an
+// operation keeps.
+struct Sigmoid {
+  template <typename T>
+  static RONDO_HOST_DEVICE T value(T x) {
+    return sigmoid(x);
+  }
+  template <typename T>
+  static RONDO_HOST_DEVICE T derivative(T y) {
+    return y * (T(1) - y);
+  }
+};
+
+struct Tanh {
+  template <typename T>
+  static RONDO_HOST_DEVICE T value(T x) {
+    return std::tanh(x);
+  }
+  template <typename T>
+  static RONDO_HOST_DEVICE T derivative(T y) {
+    return T(1) - y * y;
+  }
+};
 
 }  // namespace rondo

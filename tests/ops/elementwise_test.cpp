@@ -1,0 +1,185 @@
+#include "ops/elementwise.h"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/support/testing.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+namespace {
+
+struct NamedFunction {
+  const char* name;
+  std::function<Variable(std::span<const Variable>)> apply;
+  int inputs;
+};
+
+// Operations whose inputs all have one shape.
+const std::vector<NamedFunction> kFunctions = {
+    {"add", [](auto in) { return add(in[0], in[1]); }, 2},
+    {"sub", [](auto in) { return sub(in[0], in[1]); }, 2},
+    {"mul", [](auto in) { return mul(in[0], in[1]); }, 2},
+    {"scale", [](auto in) { return scale(in[0], -2.5); }, 1},
+    {"sigmoid", [](auto in) { return sigmoid(in[0]); }, 1},
+    {"tanh", [](auto in) { return rondo::tanh(in[0]); }, 1},
+    {"sum", [](auto in) { return sum(in[0]); }, 1},
+    {"mean", [](auto in) { return mean(in[0]); }, 1},
+};
+
+Variable to_f64(const Variable& x) { return Variable(x.value().to(DType::f64)); }
+
+}  // namespace
+
+TEST_CASE("arithmetic on elements", "[ops][elementwise]") {
+  const Variable a(Tensor::from<float>({1, 2, 3, 4}, {2, 2}));
+  const Variable b(Tensor::from<float>({5, 6, 7, 8}, {2, 2}));
+  const Variable c(Tensor::from<float>({10}, {1}));
+  REQUIRE(same_bits(add(a, b).value(), Tensor::from<float>({6, 8, 10, 12}, {2, 2})));
+  REQUIRE(same_bits(sub(a, b).value(), Tensor::from<float>({-4, -4, -4, -4}, {2, 2})));
+  REQUIRE(same_bits(mul(a, b).value(), Tensor::from<float>({5, 12, 21, 32}, {2, 2})));
+  REQUIRE(same_bits(add(a, c).value(), Tensor::from<float>({11, 12, 13, 14}, {2, 2})));
+  REQUIRE(same_bits(sub(c, a).value(), Tensor::from<float>({9, 8, 7, 6}, {2, 2})));
+  REQUIRE(same_bits(mul(c, a).value(), Tensor::from<float>({10, 20, 30, 40}, {2, 2})));
+  REQUIRE(same_bits(mul(c, c).value(), Tensor::from<float>({100}, {1})));
+  REQUIRE(same_bits(scale(a, 0.5).value(), Tensor::from<float>({0.5F, 1, 1.5F, 2}, {2, 2})));
+  REQUIRE(same_bits(add_scaled(a, c, b).value(), Tensor::from<float>({51, 62, 73, 84}, {2, 2})));
+  REQUIRE(same_bits(sum(a).value(), Tensor::from<float>({10}, {1})));
+  REQUIRE(same_bits(mean(a).value(), Tensor::from<float>({2.5F}, {1})));
+  REQUIRE(sum(Variable(Tensor::empty({0, 3}))).value().item() == 0.0);
+}
+
+TEST_CASE("sigmoid and tanh are right from end to end of their range", "[ops][elementwise]") {
+  const std::vector<double> points = {-1000, -700, -100, -1, -1e-9, 0, 1e-9, 1, 40, 1000};
+  const Variable x(Tensor::from<double>(points, {static_cast<std::int64_t>(points.size())}));
+  const Tensor y = sigmoid(x).value();
+  const Tensor z = rondo::tanh(x).value();
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    INFO("x = " << points[i]);
+    REQUIRE(y.values<double>()[i] == Approx(1.0 / (1.0 + std::exp(-points[i]))).epsilon(1e-14));
+    REQUIRE(z.values<double>()[i] == Approx(std::tanh(points[i])).epsilon(1e-14));
+  }
+  REQUIRE(y.values<double>()[1] > 0.0);  // e^-700: small, not lost
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  REQUIRE(std::isnan(sigmoid(Variable(Tensor::full({1}, nan))).value().item()));
+}
+
+TEST_CASE("elementwise operations agree between f32 and f64", "[ops][elementwise]") {
+  Generator generator(1);
+  for (const std::int64_t size : {1, 3, 17, 70001}) {  // the last is work for two threads
+    for (const bool offset : {false, true}) {
+      std::vector<Variable> inputs;
+      std::vector<Variable> wide;
+      for (int i = 0; i < 2; ++i) {
+        inputs.emplace_back(random_tensor({size}, DType::f32, generator, -3, 3, offset));
+        wide.push_back(to_f64(inputs.back()));
+      }
+      for (const NamedFunction& function : kFunctions) {
+        INFO(function.name << " of " << size);
+        const Tensor expected = function.apply(wide).value();
+        set_num_threads(1);
+        const Tensor one_thread = function.apply(inputs).value();
+        for_thread_counts([&] {
+          const Tensor y = function.apply(inputs).value();
+          // A few roundings of single elements; sums are double inside.
+          REQUIRE(max_relative_error(y, expected) < 3e-7);
+          REQUIRE(same_bits(y, one_thread));
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("elementwise operations have the right gradients", "[ops][elementwise][gradient]") {
+  Generator generator(2);
+  for (const bool offset : {false, true}) {
+    for (const std::int64_t size : {1, 3, 17}) {
+      for (const NamedFunction& function : kFunctions) {
+        INFO(function.name << " of " << size);
+        std::vector<Variable> inputs;
+        for (int i = 0; i < function.inputs; ++i) {
+          inputs.push_back(random_parameter({2, size}, DType::f64, generator, -2, 2, offset));
+        }
+        require_gradients(
+            [&](std::span<const Variable> in) { return std::vector<Variable>{function.apply(in)}; },
+            inputs);
+      }
+    }
+  }
+}
+
+TEST_CASE("an operand of one element gets the sum of its gradients",
+          "[ops][elementwise][gradient]") {
+  Generator generator(3);
+  const Variable x = random_parameter({3, 5}, DType::f64, generator);
+  for (const Shape& shape : {Shape{1}, Shape{}, Shape{1, 1, 1}}) {
+    const Variable c = random_parameter(shape, DType::f64, generator);
+    for (const NamedFunction& function : kFunctions) {
+      if (function.inputs == 2) {
+        INFO(function.name);
+        const auto apply = [&](std::span<const Variable> in) {
+          return std::vector<Variable>{function.apply(in)};
+        };
+        require_gradients(apply, {x, c});
+        require_gradients(apply, {c, x});
+        require_gradients(apply, {c, random_parameter({1}, DType::f64, generator)});
+      }
+    }
+  }
+}
+
+TEST_CASE("add_scaled has the right gradients", "[ops][elementwise][gradient]") {
+  Generator generator(4);
+  for (const std::int64_t size : {1, 3, 17}) {
+    require_gradients(
+        [](std::span<const Variable> in) {
+          return std::vector<Variable>{add_scaled(in[0], in[1], in[2])};
+        },
+        {random_parameter({2, size}, DType::f64, generator, -1, 1, true),
+         random_parameter({1}, DType::f64, generator),
+         random_parameter({2, size}, DType::f64, generator, -1, 1, true)});
+  }
+}
+
+TEST_CASE("the gradient of alpha does not depend on the thread count", "[ops][elementwise]") {
+  Generator generator(5);
+  const Variable x(random_tensor({3, 30001}, DType::f32, generator));
+  const Variable y(random_tensor({3, 30001}, DType::f32, generator));
+  const Tensor grad = random_tensor({3, 30001}, DType::f32, generator);
+  std::vector<Tensor> found;
+  for_thread_counts([&] {
+    const Variable alpha(Tensor::full({1}, 0.5), true);
+    backward(add_scaled(x, alpha, y), grad);
+    found.push_back(alpha.grad());
+  });
+  REQUIRE(same_bits(found[0], found[1]));
+}
+
+TEST_CASE("variables used more than once get separate gradients", "[ops][elementwise][gradient]") {
+  // Operations that hand their gradient on as it is, followed by uses whose gradient is added.
+  const Variable a(Tensor::from<double>({2, 3}, {2}), true);
+  const Variable b(Tensor::from<double>({5, 7}, {2}), true);
+  const Variable alpha(Tensor::from<double>({2}, {1}), true);
+  const Variable product = mul(a, b);
+  const Variable y = add(add(a, b), add_scaled(add(product, product), alpha, sub(a, b)));
+  backward(y, Tensor::from<double>({1, 10}, {2}));
+  // y = a + b + 2ab + 2(a - b)
+  REQUIRE(same_bits(a.grad(), Tensor::from<double>({13, 170}, {2})));
+  REQUIRE(same_bits(b.grad(), Tensor::from<double>({3, 50}, {2})));
+  REQUIRE(alpha.grad().item() == -43.0);
+}
+
+TEST_CASE("elementwise operations explain what does not fit", "[ops][elementwise]") {
+  const Variable x(Tensor::zeros({4, 7}));
+  REQUIRE(error_of([&] { add(x, Variable(Tensor::zeros({7}))); }) ==
+          "[add] shapes [4, 7] and [7] do not fit; expected equal shapes, or one element on one "
+          "side");
+  REQUIRE(error_of([&] {
+            mul(x, Variable(Tensor::zeros({4, 7}, DType::f64)));
+          }) == "[mul] b is f64 on cpu; expected f32 on cpu, as the other inputs");
+  REQUIRE(error_of([&] { add_scaled(x, Variable(Tensor::zeros({2})), x); }) ==
+          "[add_scaled] alpha has shape [2]; expected [1]");
+  REQUIRE_THAT(error_of([&] { mean(Variable(Tensor::empty({0}))); }),
+               ContainsSubstring("the mean of no elements"));
+}
