@@ -9,4 +9,5 @@
 #include "core/tensor.h"
 #include "ops/concat.h"
 #include "ops/elementwise.h"
+#include "ops/layer_norm.h"
 #include "ops/linear.h"
