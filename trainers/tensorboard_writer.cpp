@@ -137,7 +137,8 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::i
     : path_(new_event_path(folder)), file_(path_, FileWriter::Mode::truncate) {
   write_record(encode_event(Clock::now(), 0, Payload::file_version, "brain.Event:2"));
   if (step > 0) {
-    write_record(encode_event(Clock::now(), step + 1, Payload::session_log, encode_session_start()));
+    write_record(
+        encode_event(Clock::now(), step + 1, Payload::session_log, encode_session_start()));
   }
 }
 

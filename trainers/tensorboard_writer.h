@@ -23,9 +23,8 @@ class TensorBoardWriter {
 
   // One point of the curve `tag` ("train/bpc"; the part before the slash groups curves). The value
   // is stored as a float, which is what TensorBoard shows.
-  void scalar(
-      std::string_view tag, double value, std::int64_t step,
-      std::chrono::system_clock::time_point wall_time = std::chrono::system_clock::now());
+  void scalar(std::string_view tag, double value, std::int64_t step,
+              std::chrono::system_clock::time_point wall_time = std::chrono::system_clock::now());
 
   // Waits until everything written is on the disk.
   void flush();
