@@ -42,7 +42,9 @@ std::string escape(std::string_view text) {
         escaped += "&gt;";
         break;
       default:
-        escaped += letter;
+        if (static_cast<unsigned char>(letter) >= 0x20U) {  // XML has no control characters
+          escaped += letter;
+        }
     }
   }
   return escaped;

@@ -1,5 +1,6 @@
 #include "trainers/tensorboard_writer.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
