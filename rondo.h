@@ -8,5 +8,7 @@
 #include "core/random.h"
 #include "core/tensor.h"
 #include "ops/concat.h"
+#include "ops/dropout.h"
 #include "ops/elementwise.h"
+#include "ops/layer_norm.h"
 #include "ops/linear.h"

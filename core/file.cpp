@@ -149,4 +149,16 @@ void make_folder(const std::filesystem::path& folder) {
   }
 }
 
+void require_free_space(const std::filesystem::path& folder, std::uint64_t bytes) {
+  std::error_code code;
+  const std::filesystem::space_info space = std::filesystem::space(folder, code);
+  if (code) {
+    fail_system("cannot use folder", folder, code.value());
+  }
+  check(space.available >= bytes,
+        "cannot write {} bytes into {}: its disk has {} bytes left; free some space or choose "
+        "another folder",
+        bytes, folder.string(), space.available);
+}
+
 }  // namespace rondo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -63,5 +64,8 @@ void sync_folder(const std::filesystem::path& folder);
 
 // Creates `folder` and its parents; throws Error with the reason if that is not possible.
 void make_folder(const std::filesystem::path& folder);
+
+// Throws Error unless the disk that holds `folder` has room for `bytes` more bytes.
+void require_free_space(const std::filesystem::path& folder, std::uint64_t bytes);
 
 }  // namespace rondo

@@ -1,0 +1,61 @@
+// Text cut into streams and segments for truncated backpropagation through time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/tensor.h"
+#include "data/byte_vocabulary.h"
+
+namespace rondo {
+
+// What becomes of a stream's last positions when they do not fill a segment. The authors' script
+// keeps them as a shorter segment, in training as in evaluation.
+enum class Tail : std::uint8_t { keep, drop };
+
+struct StreamOptions {
+  std::int64_t batch_size = 1;  // streams, B
+  std::int64_t unroll = 1;      // positions of a full segment, T
+  std::int64_t rank = 0;        // which of `ranks` processes this is
+  std::int64_t ranks = 1;
+  Tail tail = Tail::keep;
+  // Streams shorter than one full segment: for evaluation, whose window may exceed a short split.
+  bool allow_short = false;
+};
+
+// The inputs (T, B) and targets (T, B) of one segment, ids as i32, time first. The target of a
+// position is the byte after it.
+struct Segment {
+  Tensor inputs;
+  Tensor targets;
+};
+
+// The positions that have a next byte (all but the last) are cut to a multiple of ranks x B and
+// laid out as ranks x B contiguous streams; this rank has the rank-th block of B. Segment i is
+// positions [i T, (i + 1) T) of every stream, so a state carried from one segment to the next meets
+// each stream in order. The target of a stream's last position is the first byte of the next
+// stream, as in the authors' script.
+class StreamBatcher {
+ public:
+  // `bytes` must outlive the batcher. Throws Error when there are too few of them for the options,
+  // and for a byte that is not in `vocabulary`.
+  StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVocabulary& vocabulary,
+                const StreamOptions& options);
+
+  // Segments of one pass over the data; only the last can be shorter than the others.
+  std::int64_t segments() const { return segments_; }
+  // Positions of one stream in all segments: B x positions() targets in one pass.
+  std::int64_t positions() const { return positions_; }
+  // Throws Error unless 0 <= index < segments().
+  Segment segment(std::int64_t index) const;
+
+ private:
+  std::span<const std::uint8_t> bytes_;
+  ByteVocabulary vocabulary_;
+  StreamOptions options_;
+  std::int64_t stream_length_ = 0;
+  std::int64_t positions_ = 0;
+  std::int64_t segments_ = 0;
+};
+
+}  // namespace rondo

@@ -1,0 +1,17 @@
+// Layer normalisation (Ba, Kiros and Hinton, 2016).
+#pragma once
+
+#include "autograd/variable.h"
+
+namespace rondo {
+
+// y = (x - mean) / sqrt(variance + eps) * weight + bias, with the mean and the (biased) variance of
+// each row, a row being the last dimension.
+//   x       (..., n), f32 or f64; n > 0
+//   weight  (n)
+//   bias    (n)
+// Returns (..., n). Throws Error when the sizes do not fit.
+Variable layer_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                    double eps = 1e-5);
+
+}  // namespace rondo

@@ -1,0 +1,151 @@
+#include "data/byte_corpus.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "data/corpus_manifest.h"
+#include "data/prepare.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/testing.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+namespace {
+
+std::string_view text_of(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// A prepared corpus of 2000 bytes.
+std::filesystem::path prepare(const TemporaryFolder& folder) {
+  std::string text;
+  while (text.size() < 2000) {
+    text += "Around and around it goes; ";
+  }
+  write_file_atomically(folder / "song.txt", text.substr(0, 2000));
+  prepare_text({.source = folder / "song.txt", .output = folder / "corpus", .name = ""});
+  return folder / "corpus";
+}
+
+std::string error_opening(const std::filesystem::path& folder) {
+  return error_of([&] { ByteCorpus::open(folder.string()); });
+}
+
+}  // namespace
+
+TEST_CASE("the built-in corpus holds the repository's files, each in one split", "[data][corpus]") {
+  const ByteCorpus corpus = ByteCorpus::open("builtin");
+  REQUIRE(corpus.name() == "builtin");
+  REQUIRE(corpus.complete());
+  for (const char* file :
+       {"CMakeLists.txt", "rondo.h", "cmake/embedded_corpus.cmake", "core/error.h", "core/tensor.h",
+        "core/half.h", "core/scalar/philox.h", "data/batcher.cpp", "tests/CMakeLists.txt"}) {
+    const std::string text = read_file(std::filesystem::path(RONDO_SOURCE_DIR) / file);
+    int found = 0;
+    for (const Split split : kSplits) {
+      found += text_of(corpus.split(split)).find(text) != std::string_view::npos ? 1 : 0;
+    }
+    INFO(file);
+    REQUIRE(found == 1);
+  }
+}
+
+TEST_CASE("the built-in corpus has a vocabulary of all its splits", "[data][corpus]") {
+  const ByteCorpus corpus = ByteCorpus::open("builtin");
+  for (const Split split : kSplits) {
+    INFO(name(split));
+    REQUIRE_FALSE(corpus.split(split).empty());
+    REQUIRE_NOTHROW(corpus.vocabulary().require_known(corpus.split(split)));
+  }
+  std::array<std::span<const std::uint8_t>, 3> splits;
+  for (const Split split : kSplits) {
+    splits[index(split)] = corpus.split(split);
+  }
+  REQUIRE(corpus.vocabulary() == ByteVocabulary::of(splits));
+}
+
+TEST_CASE("a corpus can be made of text in memory, and copies outlive it", "[data][corpus]") {
+  auto corpus = std::make_unique<ByteCorpus>(ByteCorpus::from("mine", "abc", "bd", ""));
+  const ByteCorpus copy = *corpus;
+  corpus.reset();
+  REQUIRE(copy.name() == "mine");
+  REQUIRE(text_of(copy.split(Split::train)) == "abc");
+  REQUIRE(text_of(copy.split(Split::dev)) == "bd");
+  REQUIRE(copy.split(Split::test).empty());
+  REQUIRE(copy.vocabulary() == ByteVocabulary({'a', 'b', 'c', 'd'}));
+}
+
+TEST_CASE("a prepared folder opens as a corpus", "[data][corpus]") {
+  const TemporaryFolder folder;
+  const ByteCorpus corpus = ByteCorpus::open(prepare(folder).string());
+  REQUIRE(corpus.name() == "song");
+  REQUIRE(corpus.complete());
+  REQUIRE(std::string(text_of(corpus.split(Split::train))) +
+              std::string(text_of(corpus.split(Split::dev))) +
+              std::string(text_of(corpus.split(Split::test))) ==
+          read_file(folder / "song.txt"));
+  REQUIRE_FALSE(corpus.vocabulary().id('z').has_value());
+  REQUIRE(corpus.vocabulary().id('A').has_value());
+}
+
+TEST_CASE("opening says what is missing", "[data][corpus]") {
+  const TemporaryFolder folder;
+  REQUIRE_THAT(error_opening(folder / "nowhere"),
+               ContainsSubstring("no such folder") && ContainsSubstring("rondo prepare"));
+  REQUIRE_THAT(error_opening(folder.path()),
+               ContainsSubstring("holds no corpus.json") && ContainsSubstring("rondo prepare"));
+  write_file_atomically(folder / "file.txt", "text");
+  REQUIRE_THAT(error_opening(folder / "file.txt"),
+               ContainsSubstring("not a folder") && ContainsSubstring("rondo prepare text"));
+}
+
+TEST_CASE("opening refuses a corpus.json it cannot trust", "[data][corpus]") {
+  const TemporaryFolder folder;
+  const std::filesystem::path corpus = prepare(folder);
+  const std::string good = read_file(manifest_path(corpus));
+  const auto error_with = [&](const std::string& text) {
+    write_file_atomically(manifest_path(corpus), text);
+    const std::string message = error_opening(corpus);
+    REQUIRE_THAT(message, ContainsSubstring("corpus.json"));
+    return message;
+  };
+  const auto error_with_value = [&](const char* place, const nlohmann::json& value) {
+    nlohmann::json document = nlohmann::json::parse(good);
+    document[nlohmann::json::json_pointer(place)] = value;
+    return error_with(document.dump());
+  };
+  REQUIRE_THAT(error_with(""), ContainsSubstring("parse error"));
+  REQUIRE_THAT(error_with(good.substr(0, good.size() / 2)), ContainsSubstring("parse error"));
+  REQUIRE_THAT(error_with("[]"), ContainsSubstring("prepare the corpus again"));
+  REQUIRE_THAT(error_with("{}"), ContainsSubstring("format"));
+  REQUIRE_THAT(error_with_value("/format", "other"), ContainsSubstring("expected \"rondo-bytes\""));
+  REQUIRE_THAT(error_with_value("/version", 2), ContainsSubstring("version 2"));
+  REQUIRE_THAT(error_with_value("/name", 7), ContainsSubstring("string"));
+  REQUIRE_THAT(error_with_value("/vocabulary", nlohmann::json::array({1, 300})),
+               ContainsSubstring("300"));
+  REQUIRE_THAT(error_with_value("/vocabulary", nlohmann::json::array({2, 1})),
+               ContainsSubstring("increasing order"));
+  REQUIRE_THAT(error_with_value("/vocabulary", "abc"), ContainsSubstring("vocabulary"));
+  REQUIRE_THAT(error_with_value("/splits/dev", nlohmann::json::object()),
+               ContainsSubstring("bytes"));
+  REQUIRE_THAT(error_with_value("/splits/dev/bytes", -1), ContainsSubstring("bytes"));
+
+  write_file_atomically(manifest_path(corpus), good);
+  REQUIRE_NOTHROW(ByteCorpus::open(corpus.string()));
+}
+
+TEST_CASE("opening refuses splits that do not match corpus.json", "[data][corpus]") {
+  const TemporaryFolder folder;
+  const std::filesystem::path corpus = prepare(folder);
+  SECTION("truncated") {
+    std::filesystem::resize_file(corpus / "test.bytes", 99);
+    REQUIRE_THAT(error_opening(corpus),
+                 ContainsSubstring("test.bytes is 99 bytes long, but corpus.json says 100"));
+  }
+  SECTION("missing") {
+    std::filesystem::remove(corpus / "dev.bytes");
+    REQUIRE_THAT(error_opening(corpus),
+                 ContainsSubstring("dev.bytes") && ContainsSubstring("prepare the corpus again"));
+  }
+}

@@ -1,0 +1,320 @@
+#include "data/prepare.h"
+
+#include <zip.h>
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "core/file.h"
+#include "data/byte_corpus.h"
+#include "data/checksum.h"
+#include "tests/data/file_server.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/testing.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+namespace {
+
+std::string hash(std::string_view text) {
+  return sha1({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+}
+
+std::string sample_text(std::size_t count) {
+  std::string text;
+  for (int line = 0; text.size() < count; ++line) {
+    text += fmt::format("<page>line {}</page>\n", line);
+  }
+  return text.substr(0, count);
+}
+
+// A stand-in for Enwik8 of 4000 bytes and everything needed to prepare it.
+struct Fixture {
+  Fixture() {
+    options.output = folder / "corpus";
+    options.bytes = text.size();
+    options.sha1 = hash(text);
+    options.url = "file:///the/test/must/not/download";
+  }
+
+  std::filesystem::path write(const std::string& name, std::string_view content) const {
+    write_file_atomically(folder / name, content);
+    return folder / name;
+  }
+  std::filesystem::path write_zip(const std::string& name, const std::string& entry,
+                                  const std::string& content) const {
+    const std::string path = (folder / name).string();
+    zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+    zip_source_t* source = zip_source_buffer(archive, content.data(), content.size(), 0);
+    REQUIRE(zip_file_add(archive, entry.c_str(), source, 0) >= 0);
+    REQUIRE(zip_close(archive) == 0);
+    return path;
+  }
+  std::string read(const std::string& name) const { return read_file(options.output / name); }
+  void require_prepared() const {
+    REQUIRE(read("train.bytes") == text.substr(0, 3600));
+    REQUIRE(read("dev.bytes") == text.substr(3600, 200));
+    REQUIRE(read("test.bytes") == text.substr(3800));
+    REQUIRE(read_manifest(options.output).complete);
+  }
+  void require_not_prepared() const {
+    REQUIRE_FALSE(std::filesystem::exists(manifest_path(options.output)));
+  }
+
+  TemporaryFolder folder;
+  std::string text = sample_text(4000);
+  Enwik8Options options;
+};
+
+}  // namespace
+
+TEST_CASE("the checksums are the published ones", "[data][prepare]") {
+  const std::string text = "abc";
+  const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(text.data()), 3);
+  // FIPS 180-2, appendices A.1 and B.1.
+  REQUIRE(sha1(bytes) == "a9993e364706816aba3e25717850c26c9cd0d89d");
+  REQUIRE(sha256(bytes) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_CASE("the whole of Enwik8 is cut 90, 5 and 5", "[data][prepare]") {
+  Fixture fixture;
+  const bool zipped = GENERATE(false, true);
+  fixture.options.source = zipped ? fixture.write_zip("data.zip", "enwik8", fixture.text)
+                                  : fixture.write("data", fixture.text);
+  const PreparedCorpus prepared = prepare_enwik8(fixture.options);
+  REQUIRE_FALSE(prepared.already_there);
+  fixture.require_prepared();
+  const CorpusManifest manifest = read_manifest(fixture.options.output);
+  REQUIRE(manifest.name == "enwik8");
+  REQUIRE(manifest.source_bytes == 4000);
+  REQUIRE(manifest.vocabulary == prepared.manifest.vocabulary);
+  REQUIRE(manifest.splits[index(Split::dev)].bytes == 200);
+  const std::string dev = fixture.read("dev.bytes");
+  REQUIRE(manifest.splits[index(Split::dev)].sha256 ==
+          sha256({reinterpret_cast<const std::uint8_t*>(dev.data()), dev.size()}));
+}
+
+TEST_CASE("a shorter file is taken for the beginning of Enwik8", "[data][prepare]") {
+  Fixture fixture;
+  fixture.options.source = fixture.write("data", fixture.text.substr(0, 2030));
+  const PreparedCorpus prepared = prepare_enwik8(fixture.options);
+  REQUIRE_FALSE(prepared.manifest.complete);
+  REQUIRE_FALSE(ByteCorpus::open(fixture.options.output.string()).complete());
+  // A twentieth, rounded down.
+  REQUIRE(fixture.read("train.bytes") == fixture.text.substr(0, 1828));
+  REQUIRE(fixture.read("dev.bytes") == fixture.text.substr(1828, 101));
+  REQUIRE(fixture.read("test.bytes") == fixture.text.substr(1929, 101));
+}
+
+TEST_CASE("a file that is not Enwik8 is refused", "[data][prepare]") {
+  Fixture fixture;
+  const auto error_with = [&](const std::filesystem::path& source) {
+    fixture.options.source = source;
+    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    fixture.require_not_prepared();
+    REQUIRE_THAT(message, ContainsSubstring(source.string()));
+    return message;
+  };
+  std::string changed = fixture.text;
+  changed[100] = '#';
+  REQUIRE_THAT(error_with(fixture.write("changed", changed)),
+               ContainsSubstring(hash(changed)) && ContainsSubstring(fixture.options.sha1));
+  REQUIRE_THAT(error_with(fixture.write("long", fixture.text + "x")),
+               ContainsSubstring("has 4001 bytes") && ContainsSubstring("rondo prepare text"));
+  REQUIRE_THAT(error_with(fixture.write("empty", "")), ContainsSubstring("has 0 bytes"));
+  REQUIRE_THAT(error_with(fixture.write("short", fixture.text.substr(0, 999))),
+               ContainsSubstring("has 999 bytes; a corpus needs at least 1000"));
+  REQUIRE_THAT(error_with(fixture.folder / "nothing"), ContainsSubstring("No such file"));
+  REQUIRE_THAT(error_with(fixture.folder.path()), ContainsSubstring("not a regular file"));
+}
+
+TEST_CASE("an archive that does not hold Enwik8 is refused", "[data][prepare]") {
+  Fixture fixture;
+  const auto error_with = [&](const std::filesystem::path& source) {
+    fixture.options.source = source;
+    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    fixture.require_not_prepared();
+    return message;
+  };
+  REQUIRE_THAT(error_with(fixture.write_zip("other.zip", "text8", fixture.text)),
+               ContainsSubstring("no entry \"enwik8\"; it holds \"text8\""));
+  REQUIRE_THAT(error_with(fixture.write_zip("long.zip", "enwik8", fixture.text + "x")),
+               ContainsSubstring("4001 bytes long; expected at most 4000"));
+
+  const std::string whole = read_file(fixture.write_zip("good.zip", "enwik8", fixture.text));
+  REQUIRE_THAT(error_with(fixture.write("half.zip", whole.substr(0, whole.size() / 2))),
+               ContainsSubstring("as a ZIP archive"));
+  std::string damaged = whole;
+  damaged[whole.size() / 3] = static_cast<char>(~damaged[whole.size() / 3]);
+  REQUIRE_THAT(error_with(fixture.write("damaged.zip", damaged)), ContainsSubstring("is damaged"));
+}
+
+TEST_CASE("preparing again changes nothing", "[data][prepare]") {
+  Fixture fixture;
+  fixture.options.source = fixture.write("data", fixture.text);
+  prepare_enwik8(fixture.options);
+  const auto written = std::filesystem::last_write_time(fixture.options.output / "train.bytes");
+  const std::string manifest = fixture.read("corpus.json");
+
+  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  fixture.options.source = fixture.write_zip("data.zip", "enwik8", fixture.text);
+  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  fixture.options.source.clear();  // would download if it had to
+  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE(std::filesystem::last_write_time(fixture.options.output / "train.bytes") == written);
+  REQUIRE(fixture.read("corpus.json") == manifest);
+}
+
+TEST_CASE("a corpus is never replaced by another", "[data][prepare]") {
+  Fixture fixture;
+  fixture.options.source = fixture.write("data", fixture.text.substr(0, 2000));
+  prepare_enwik8(fixture.options);
+  const std::string train = fixture.read("train.bytes");
+  const auto require_refused = [&](const std::function<void()>& body) {
+    REQUIRE_THAT(error_of(body),
+                 ContainsSubstring("already holds another corpus, enwik8 of 2000") &&
+                     ContainsSubstring("the beginning of"));
+    REQUIRE(fixture.read("train.bytes") == train);
+  };
+  require_refused([&] {
+    fixture.options.source = fixture.write("data", fixture.text);
+    prepare_enwik8(fixture.options);
+  });
+  require_refused([&] {
+    std::string changed = fixture.text.substr(0, 2000);
+    changed.back() = '#';
+    fixture.options.source = fixture.write("data", changed);
+    prepare_enwik8(fixture.options);
+  });
+  require_refused([&] {
+    fixture.options.source.clear();
+    prepare_enwik8(fixture.options);
+  });
+  require_refused([&] {
+    prepare_text({.source = fixture.write("data", fixture.text.substr(0, 2000)),
+                  .output = fixture.options.output,
+                  .name = ""});
+  });
+}
+
+TEST_CASE("a preparation that was interrupted or damaged is done again", "[data][prepare]") {
+  Fixture fixture;
+  fixture.options.source = fixture.write("data", fixture.text);
+  SECTION("interrupted before the end") {
+    make_folder(fixture.options.output);
+    write_file_atomically(fixture.options.output / "train.bytes", "half");
+    write_file_atomically(fixture.options.output / "dev.bytes.tmp", "left over");
+  }
+  SECTION("a split truncated afterwards") {
+    prepare_enwik8(fixture.options);
+    std::filesystem::resize_file(fixture.options.output / "train.bytes", 10);
+  }
+  SECTION("a manifest damaged afterwards") {
+    prepare_enwik8(fixture.options);
+    write_file_atomically(manifest_path(fixture.options.output), "{");
+  }
+  REQUIRE_FALSE(prepare_enwik8(fixture.options).already_there);
+  fixture.require_prepared();
+}
+
+TEST_CASE("without a file, Enwik8 is downloaded", "[data][prepare][download]") {
+  Fixture fixture;
+  const std::string zip = read_file(fixture.write_zip("data.zip", "enwik8", fixture.text));
+  FileServer server(zip, {.break_after = zip.size() / 2});
+  fixture.options.url = server.url();
+  REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+               ContainsSubstring("run the same command"));
+  fixture.require_not_prepared();
+
+  server.set_behaviour({});
+  std::uint64_t done = 0;
+  fixture.options.progress = [&done](std::uint64_t bytes, std::uint64_t) { done = bytes; };
+  REQUIRE_FALSE(prepare_enwik8(fixture.options).already_there);
+  fixture.require_prepared();
+  REQUIRE(done == zip.size());
+  REQUIRE(server.starts() == std::vector<std::size_t>{0, zip.size() / 2});
+  REQUIRE_FALSE(std::filesystem::exists(fixture.options.output / "enwik8.zip"));
+  REQUIRE_FALSE(std::filesystem::exists(fixture.options.output / "enwik8.zip.part"));
+}
+
+TEST_CASE("a download that is not Enwik8 is removed", "[data][prepare][download]") {
+  Fixture fixture;
+  std::string changed = fixture.text;
+  changed[100] = '#';
+  const std::vector<std::pair<std::filesystem::path, std::string>> downloads = {
+      {fixture.write("page", "<html>Log in to this network first</html>"), "not a ZIP archive"},
+      {fixture.write_zip("part.zip", "enwik8", fixture.text.substr(0, 2000)), "has 2000 bytes"},
+      {fixture.write_zip("changed.zip", "enwik8", changed), "SHA-1"},
+  };
+  for (const auto& [content, reason] : downloads) {
+    fixture.options.url = "file://" + content.string();
+    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    REQUIRE_THAT(message, ContainsSubstring(reason) && ContainsSubstring("has been removed"));
+    REQUIRE(std::filesystem::is_empty(fixture.options.output));
+  }
+}
+
+TEST_CASE("an archive that is already in the folder is used and never removed",
+          "[data][prepare][download]") {
+  Fixture fixture;
+  make_folder(fixture.options.output);
+  SECTION("when it is good") {
+    fixture.write_zip("corpus/enwik8.zip", "enwik8", fixture.text);
+    prepare_enwik8(fixture.options);
+    fixture.require_prepared();
+  }
+  SECTION("when it is not") {
+    fixture.write("corpus/enwik8.zip", "something else");
+    REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+                 ContainsSubstring("delete it and run the command again"));
+    fixture.require_not_prepared();
+  }
+  REQUIRE(std::filesystem::exists(fixture.options.output / "enwik8.zip"));
+}
+
+TEST_CASE("any text can be prepared under a name", "[data][prepare]") {
+  const Fixture fixture;
+  TextOptions options{.source = fixture.write("a tale.txt", fixture.text),
+                      .output = fixture.folder / "tale",
+                      .name = ""};
+  REQUIRE(prepare_text(options).manifest.name == "a tale");
+  REQUIRE(prepare_text(options).already_there);
+  REQUIRE(ByteCorpus::open(options.output.string()).split(Split::test).size() == 200);
+
+  options.name = "tale";
+  options.output = fixture.folder / "named";
+  REQUIRE(prepare_text(options).manifest.name == "tale");
+
+  options.source = fixture.write("empty.txt", "");
+  options.output = fixture.folder / "empty";
+  REQUIRE_THAT(error_of([&] { prepare_text(options); }), ContainsSubstring("has 0 bytes"));
+}
+
+TEST_CASE("a name that is not UTF-8 still makes a corpus", "[data][prepare]") {
+  const Fixture fixture;
+  const TextOptions options{.source = fixture.write("caf\xe9.txt", fixture.text),
+                            .output = fixture.folder / "cafe",
+                            .name = ""};
+  prepare_text(options);
+  REQUIRE_NOTHROW(ByteCorpus::open(options.output.string()));
+}
+
+TEST_CASE("an output that cannot be written is explained", "[data][prepare]") {
+  Fixture fixture;
+  fixture.options.source = fixture.write("data", fixture.text);
+  fixture.options.output = fixture.options.source;  // a file, not a folder
+  REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+               ContainsSubstring(fixture.options.source.string()));
+  REQUIRE(read_file(fixture.options.source) == fixture.text);
+}
+
+TEST_CASE("a full disk is noticed before anything is written", "[data][prepare]") {
+  const TemporaryFolder folder;
+  REQUIRE_NOTHROW(require_free_space(folder.path(), 0));
+  REQUIRE_THAT(error_of([&] {
+                 require_free_space(folder.path(), std::numeric_limits<std::uint64_t>::max());
+               }),
+               ContainsSubstring(folder.path().string()) && ContainsSubstring("free some space"));
+}

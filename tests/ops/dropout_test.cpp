@@ -1,0 +1,96 @@
+#include "ops/dropout.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/support/testing.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+TEST_CASE("dropout keeps the elements whose random word is large enough", "[ops][dropout]") {
+  Generator generator(1);
+  for (const std::int64_t size : {1, 3, 17, 1000, 40001}) {  // the last is work for two threads
+    for (const bool offset : {false, true}) {
+      const Tensor x = random_tensor({size}, DType::f32, generator, -1, 1, offset);
+      for (const double p : {0.1, 0.5, 0.99}) {
+        const Generator before = generator;
+        const RandomStream stream = Generator(before).next();
+        std::vector<float> expected;
+        std::vector<float> expected_mask;
+        for (std::int64_t i = 0; i < size; ++i) {
+          const bool kept =
+              unit_float(stream.word(static_cast<std::uint64_t>(i))) >= static_cast<float>(p);
+          expected_mask.push_back(kept ? static_cast<float>(1.0 / (1.0 - p)) : 0.0F);
+          expected.push_back(x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back());
+        }
+        for_thread_counts([&] {
+          generator = before;
+          REQUIRE(same_bits(dropout(Variable(x), p, generator).value(),
+                            Tensor::from(expected, {size})));
+          generator = before;
+          REQUIRE(same_bits(dropout_mask({size}, p, DType::f32, generator),
+                            Tensor::from(expected_mask, {size})));
+          REQUIRE(generator.next_stream() == before.next_stream() + 1);
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("dropout masks have the right share of zeros and mean 1", "[ops][dropout]") {
+  Generator generator(2);
+  constexpr std::int64_t kCount = 100000;
+  for (const double p : {0.1, 0.22, 0.5, 0.9}) {
+    const Tensor mask = dropout_mask({kCount}, p, DType::f64, generator);
+    const auto values = mask.values<double>();
+    const auto kept = std::count_if(values.begin(), values.end(), [](double v) { return v != 0; });
+    const double share = static_cast<double>(kept) / kCount;
+    REQUIRE(std::abs(share - (1 - p)) < 5 * std::sqrt(p * (1 - p) / kCount));
+    REQUIRE(*std::max_element(values.begin(), values.end()) == 1 / (1 - p));
+  }
+}
+
+TEST_CASE("each call of dropout has a mask of its own", "[ops][dropout]") {
+  Generator generator(3);
+  const Tensor first = dropout_mask({100}, 0.5, DType::f32, generator);
+  REQUIRE_FALSE(same_bits(first, dropout_mask({100}, 0.5, DType::f32, generator)));
+}
+
+TEST_CASE("backward of dropout uses the mask of forward", "[ops][dropout][gradient]") {
+  Generator generator(4);
+  for (const std::int64_t size : {1, 3, 17, 40001}) {
+    for_thread_counts([&] {
+      const Variable x(Tensor::full({size}, 1.0, DType::f64), true);
+      const Variable y = dropout(x, 0.3, generator);
+      const Generator after = generator;
+      backward(y, Tensor::full({size}, 1.0, DType::f64));
+      REQUIRE(same_bits(x.grad(), y.value()));
+      REQUIRE(generator.next_stream() == after.next_stream());
+    });
+  }
+  require_gradients(
+      [](std::span<const Variable> in) {
+        Generator same(5);
+        return std::vector<Variable>{dropout(in[0], 0.4, same)};
+      },
+      {random_parameter({3, 17}, DType::f64, generator, -1, 1, true)});
+}
+
+TEST_CASE("dropout with p = 0 does nothing and draws nothing", "[ops][dropout]") {
+  Generator generator(6);
+  const Variable x(Tensor::zeros({3}));
+  REQUIRE(dropout(x, 0.0, generator).value().raw() == x.value().raw());
+  REQUIRE(same_bits(dropout_mask({3}, 0.0, DType::f32, generator), Tensor::full({3}, 1.0)));
+  REQUIRE(generator.next_stream() == 0);
+}
+
+TEST_CASE("dropout explains a probability that is none", "[ops][dropout]") {
+  Generator generator(7);
+  const Variable x(Tensor::zeros({3}));
+  REQUIRE(error_of([&] { dropout(x, 1.0, generator); }) ==
+          "[dropout] p is 1; expected a probability in [0, 1)");
+  REQUIRE(error_of([&] { dropout_mask({3}, -0.5, DType::f32, generator); }) ==
+          "[dropout_mask] p is -0.5; expected a probability in [0, 1)");
+  REQUIRE(generator.next_stream() == 0);
+}

@@ -1,0 +1,67 @@
+#include "tools/format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+namespace rondo {
+namespace {
+
+bool starts_letter(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; }
+
+}  // namespace
+
+std::string format_count(double count) {
+  if (!std::isfinite(count)) {
+    return "?";
+  }
+  // Rounding comes first, so that 999.96 thousand is "1.0M" and not "1000.0k".
+  std::string_view unit;
+  for (const std::string_view next : {"k", "M", "B"}) {
+    if (std::abs(count) < (unit.empty() ? 999.5 : 999.95)) {
+      break;
+    }
+    count /= 1000.0;
+    unit = next;
+  }
+  return unit.empty() ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}{}", count, unit);
+}
+
+std::string format_duration(double seconds) {
+  if (!(seconds >= 0.0) || !std::isfinite(seconds)) {
+    return "?";
+  }
+  if (seconds < 9.95) {
+    return fmt::format("{:.1f}s", seconds);
+  }
+  // A century is long enough, and fits an integer.
+  const auto whole = static_cast<std::int64_t>(std::llround(std::min(seconds, 3.2e9)));
+  if (whole < 60) {
+    return fmt::format("{}s", whole);
+  }
+  if (whole < 3600) {
+    return fmt::format("{}m {:02}s", whole / 60, whole % 60);
+  }
+  if (whole < 86400) {
+    return fmt::format("{}h {:02}m", whole / 3600, whole / 60 % 60);
+  }
+  return fmt::format("{}d {}h", whole / 86400, whole / 3600 % 24);
+}
+
+std::size_t columns(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), starts_letter));
+}
+
+std::string_view truncate_columns(std::string_view text, std::size_t width) {
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (starts_letter(text[i]) && used++ == width) {
+      return text.substr(0, i);
+    }
+  }
+  return text;
+}
+
+}  // namespace rondo

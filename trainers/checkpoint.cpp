@@ -1,0 +1,363 @@
+#include "trainers/checkpoint.h"
+
+#include <fmt/ranges.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/log.h"
+
+namespace rondo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kFormat = 1;
+constexpr std::string_view kModelFile = "model.safetensors";
+constexpr std::string_view kTrainingFile = "training.safetensors";
+constexpr std::string_view kStateFile = "state.json";
+constexpr std::string_view kTemporaryPrefix = ".tmp-";
+constexpr std::string_view kStepPrefix = "step_";
+constexpr std::string_view kLast = "last";
+constexpr std::string_view kBest = "best";
+
+// The name of a step folder: step_<8 digits or more>, then .<copy> for all but the first copy.
+struct StepName {
+  std::int64_t step = 0;
+  std::int64_t copy = 1;
+
+  std::string str() const {
+    return copy == 1 ? fmt::format("{}{:08}", kStepPrefix, step)
+                     : fmt::format("{}{:08}.{}", kStepPrefix, step, copy);
+  }
+  // Nothing unless `text` is exactly what str() gives.
+  static std::optional<StepName> parse(std::string_view text) {
+    StepName name;
+    if (!text.starts_with(kStepPrefix)) {
+      return std::nullopt;
+    }
+    const char* const end = text.data() + text.size();
+    auto read = std::from_chars(text.data() + kStepPrefix.size(), end, name.step);
+    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '.') {
+      read = std::from_chars(read.ptr + 1, end, name.copy);
+    }
+    return read.ec == std::errc() && name.str() == text ? std::optional(name) : std::nullopt;
+  }
+  friend auto operator<=>(const StepName&, const StepName&) = default;
+};
+
+std::string sha256(std::span<const std::byte> bytes) {
+  std::array<unsigned char, 32> digest{};
+  check(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1,
+        "SHA-256 is not available from OpenSSL; check its configuration");
+  return fmt::format("{:02x}", fmt::join(digest, ""));
+}
+
+// The hash of all of state.json but the hash itself.
+std::string hash_of(nlohmann::json document) {
+  document.erase("sha256");
+  const std::string text = document.dump();
+  return sha256(std::as_bytes(std::span(text)));
+}
+
+// Parses JSON of bounded depth: writing a value out again recurses.
+nlohmann::json parse_json(std::string_view text, std::string_view name) {
+  constexpr int kDeepest = 100;
+  try {
+    return nlohmann::json::parse(
+        text.begin(), text.end(), [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+          check(depth <= kDeepest, "{} is nested deeper than {} levels", name, kDeepest);
+          return true;
+        });
+  } catch (const nlohmann::json::exception&) {
+    fail("{} is not valid JSON", name);
+  }
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::error_code code;
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    entries.push_back(entry->path());
+  }
+  check(!code, "cannot list folder {}: {}", folder.string(), code.message());
+  return entries;
+}
+
+// What save() writes beside the checkpoints before it renames it.
+bool is_leftover(std::string_view name) {
+  if (!name.starts_with(kTemporaryPrefix)) {
+    return false;
+  }
+  name.remove_prefix(kTemporaryPrefix.size());
+  return name == kLast || name == kBest || StepName::parse(name);
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code code;
+  return fs::is_directory(fs::symlink_status(path, code));
+}
+
+// The folder that `name` leads to, without links on the way.
+std::optional<fs::path> linked(const fs::path& folder, std::string_view name) {
+  std::error_code code;
+  const fs::path target = fs::canonical(folder / name, code);
+  return !code && is_folder(target) ? std::optional(target) : std::nullopt;
+}
+
+std::optional<fs::path> find_best(const fs::path& folder) { return linked(folder, kBest); }
+
+std::optional<fs::path> find_last(const fs::path& folder) {
+  std::error_code code;
+  if (const auto target = linked(folder, kLast); target || !fs::is_directory(folder, code)) {
+    return target;
+  }
+  std::optional<StepName> newest;
+  for (const fs::path& entry : entries_of(folder)) {
+    const auto name = StepName::parse(entry.filename().string());
+    newest = name && is_folder(entry) ? std::max(newest, name) : newest;
+  }
+  return newest ? linked(folder, newest->str()) : std::nullopt;
+}
+
+nlohmann::json describe(const fs::path& path) {
+  const MappedFile file(path);
+  return {{"bytes", file.bytes().size()}, {"sha256", sha256(file.bytes())}};
+}
+
+void write_checkpoint(const fs::path& folder, std::int64_t step, const Checkpoint& checkpoint) {
+  nlohmann::json document = {{"format", kFormat}, {"step", step}};
+  document["state"] = parse_json(checkpoint.state_json, "the state of the checkpoint");
+  make_folder(folder);
+  write_safetensors(folder / kModelFile, checkpoint.model, checkpoint.model_metadata);
+  document["files"][kModelFile] = describe(folder / kModelFile);
+  if (!checkpoint.training.empty()) {
+    write_safetensors(folder / kTrainingFile, checkpoint.training);
+    document["files"][kTrainingFile] = describe(folder / kTrainingFile);
+  }
+  document["sha256"] = hash_of(document);
+  write_file_atomically(folder / kStateFile, document.dump(2) + "\n");
+}
+
+void move(const fs::path& from, const fs::path& to) {
+  std::error_code code;
+  fs::rename(from, to, code);
+  check(!code, "cannot rename {} to {}: {}", from.string(), to.string(), code.message());
+}
+
+// Removes a file, link or folder with all in it. What cannot be removed is reported, not thrown: it
+// takes space, but no checkpoint is worse for it.
+void discard(const fs::path& path) {
+  std::error_code code;
+  fs::remove_all(path, code);
+  if (code) {
+    spdlog::warn("cannot remove {}: {}; remove it by hand", path.string(), code.message());
+  }
+}
+
+// Makes folder/name a link to its neighbour `target`, replacing what it was in one step.
+void link(const fs::path& folder, std::string_view name, const fs::path& target) {
+  const fs::path temporary = folder / fmt::format("{}{}", kTemporaryPrefix, name);
+  std::error_code code;
+  fs::create_symlink(target.filename(), temporary, code);
+  check(!code, "cannot create the link {}: {}; the folder must be on a file system with links",
+        temporary.string(), code.message());
+  move(temporary, folder / name);
+  sync_folder(folder);
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(fs::path folder) : folder_(std::move(folder)) {
+  for (const std::string_view name : {kLast, kBest}) {
+    std::error_code code;
+    const fs::file_status status = fs::symlink_status(folder_ / name, code);
+    check(!fs::exists(status) || fs::is_symlink(status),
+          "{} is not a link, so no checkpoint could be saved there; rename it to something else",
+          (folder_ / name).string());
+  }
+}
+
+std::optional<fs::path> CheckpointFolder::last() const { return find_last(folder_); }
+std::optional<fs::path> CheckpointFolder::best() const { return find_best(folder_); }
+
+// Step folders are removed only if they are neither `last` nor `best`; other names are not ours.
+void CheckpointFolder::remove_unused() const {
+  const auto kept_last = last();
+  const auto kept_best = best();
+  for (const fs::path& entry : entries_of(folder_)) {
+    const std::string name = entry.filename().string();
+    if (is_leftover(name)) {
+      discard(entry);
+    } else if (StepName::parse(name) && is_folder(entry)) {
+      const auto target = linked(folder_, name);
+      if (target != kept_last && target != kept_best) {
+        discard(entry);
+      }
+    }
+  }
+}
+
+void CheckpointFolder::save(std::int64_t step, const Checkpoint& checkpoint, bool is_best) {
+  check(step >= 0, "[checkpoint] step {} is not possible", step);
+  make_folder(folder_);
+  remove_unused();
+
+  // remove_unused() has left nothing of this name but `last` and `best`, which must stay.
+  StepName name{step};
+  std::error_code code;
+  while (fs::exists(fs::symlink_status(folder_ / name.str(), code))) {
+    ++name.copy;
+  }
+  const fs::path target = folder_ / name.str();
+  const fs::path temporary = folder_ / fmt::format("{}{}", kTemporaryPrefix, name.str());
+  try {
+    write_checkpoint(temporary, step, checkpoint);
+    move(temporary, target);
+    sync_folder(folder_);
+    // `best` first: a run killed in between goes on from the old `last` and comes here again.
+    if (is_best) {
+      link(folder_, kBest, target);
+    }
+    link(folder_, kLast, target);
+  } catch (...) {
+    try {
+      remove_unused();
+    } catch (const Error& error) {
+      spdlog::warn("{}", error.what());
+    }
+    throw;
+  }
+  remove_unused();
+}
+
+namespace {
+
+// Throws unless the file has the size and hash that were recorded when it was saved.
+SafetensorsFile open_verified(const fs::path& path, const nlohmann::json& record) {
+  const MappedFile file(path);
+  const auto bytes = record.at("bytes").get<std::size_t>();
+  check(file.bytes().size() == bytes, "{} has {} bytes; expected {}: it is not whole",
+        path.string(), file.bytes().size(), bytes);
+  const auto expected = record.at("sha256").get<std::string>();
+  const std::string found = sha256(file.bytes());
+  check(found == expected, "{} has SHA-256 {}; expected {}: it is damaged", path.string(), found,
+        expected);
+  return SafetensorsFile::open(path);
+}
+
+LoadedCheckpoint load_verified(const fs::path& folder) {
+  const std::string state_file = (folder / kStateFile).string();
+  const nlohmann::json document = parse_json(read_file(state_file), state_file);
+  try {
+    const auto format = document.at("format").get<std::int64_t>();
+    check(format == kFormat,
+          "{} has format {}; this version of Rondo reads format {}: update Rondo", state_file,
+          format, kFormat);
+    const auto expected = document.at("sha256").get<std::string>();
+    const std::string found = hash_of(document);
+    check(found == expected, "{} has SHA-256 {}; expected {}: it is damaged", state_file, found,
+          expected);
+    const nlohmann::json& files = document.at("files");
+    LoadedCheckpoint loaded{folder, open_verified(folder / kModelFile, files.at(kModelFile)),
+                            std::nullopt, document.at("step").get<std::int64_t>(),
+                            document.at("state").dump()};
+    if (files.contains(kTrainingFile)) {
+      loaded.training = open_verified(folder / kTrainingFile, files.at(kTrainingFile));
+    }
+    return loaded;
+  } catch (const nlohmann::json::exception&) {
+    fail("{} lacks what a checkpoint records; it is damaged", state_file);
+  }
+}
+
+LoadedCheckpoint load_folder(const fs::path& folder) {
+  try {
+    return load_verified(folder);
+  } catch (const Error& error) {
+    const fs::path run = folder.parent_path();
+    for (const auto& other : {find_last(run), find_best(run)}) {
+      if (other && other != folder) {
+        fail("cannot load checkpoint {}: {}; fall back on {}", folder.string(), error.what(),
+             other->string());
+      }
+    }
+    fail("cannot load checkpoint {}: {}; there is no other checkpoint of this run to fall back on",
+         folder.string(), error.what());
+  }
+}
+
+}  // namespace
+
+LoadedCheckpoint load_checkpoint(const fs::path& path, CheckpointChoice choice) {
+  std::error_code code;
+  check(fs::exists(path, code), "cannot load a checkpoint from {}: there is no such file or folder",
+        path.string());
+  if (!fs::is_directory(path, code)) {
+    return {path, SafetensorsFile::open(path), std::nullopt, std::nullopt, std::nullopt};
+  }
+  if (fs::exists(path / kStateFile, code)) {
+    // Without links on the way: a run that saves meanwhile may turn them elsewhere.
+    return load_folder(fs::canonical(path, code));
+  }
+  const fs::path nested = path / "checkpoints";
+  const fs::path folder = fs::is_directory(nested, code) ? nested : path;
+  const auto best = find_best(folder);
+  const auto last = find_last(folder);
+  const auto chosen =
+      choice == CheckpointChoice::best ? (best ? best : last) : (last ? last : best);
+  check(chosen.has_value(),
+        "cannot load a checkpoint from {}: it holds none; name a run, a checkpoint folder or a "
+        "safetensors file",
+        path.string());
+  return load_folder(*chosen);
+}
+
+void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
+                    std::string_view what) {
+  constexpr std::size_t kMostShown = 5;
+  std::vector<std::string> problems;
+  std::set<std::string_view> known;
+  for (const auto& [name, target] : targets) {
+    known.insert(name);
+    if (!file.contains(name)) {
+      problems.push_back(fmt::format("{} of shape {} is missing", name, target.shape().str()));
+      continue;
+    }
+    const Tensor found = file.tensor(name);
+    if (found.shape() != target.shape()) {
+      problems.push_back(fmt::format("{} has shape {}, expected {}", name, found.shape().str(),
+                                     target.shape().str()));
+    } else if (found.dtype() != target.dtype()) {
+      problems.push_back(fmt::format("{} is {}, expected {}", name, rondo::name(found.dtype()),
+                                     rondo::name(target.dtype())));
+    }
+  }
+  for (const std::string& name : file.names()) {
+    if (!known.contains(name)) {
+      problems.push_back(fmt::format("{} is not expected", name));
+    }
+  }
+  if (!problems.empty()) {
+    const std::size_t shown = std::min(problems.size(), kMostShown);
+    fail(
+        "cannot load the {} from {}: {}{}; it was saved from another model: check the "
+        "configuration",
+        what, file.path().string(), fmt::join(problems.begin(), problems.begin() + shown, "; "),
+        shown < problems.size() ? fmt::format("; and {} more", problems.size() - shown) : "");
+  }
+  for (const auto& [name, target] : targets) {
+    Tensor elements = target;
+    elements.copy_from(file.tensor(name));
+  }
+}
+
+}  // namespace rondo

@@ -1,0 +1,387 @@
+#include "trainers/learning_curve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+
+namespace rondo {
+namespace {
+
+constexpr double kWidth = 720;
+constexpr double kHeight = 420;
+// The plot itself.
+constexpr double kLeft = 66;
+constexpr double kRight = kWidth - 26;
+constexpr double kTop = 70;
+constexpr double kBottom = kHeight - 54;
+
+constexpr std::string_view kInk = "#24292f";
+constexpr std::string_view kFaintInk = "#57606a";
+constexpr std::string_view kGrid = "#e6e9ed";
+constexpr std::string_view kTrainLight = "#b5cfee";
+constexpr std::string_view kTrain = "#1f6fb4";
+constexpr std::string_view kDev = "#d1570f";
+
+// A horizontal resolution beyond this many points is not visible.
+constexpr std::size_t kMostPoints = 300;
+
+std::string escape(std::string_view text) {
+  std::string escaped;
+  for (const char letter : text) {
+    switch (letter) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      default:
+        if (static_cast<unsigned char>(letter) >= 0x20U) {  // XML has no control characters
+          escaped += letter;
+        }
+    }
+  }
+  return escaped;
+}
+
+std::vector<CurvePoint> finite(const std::vector<CurvePoint>& points) {
+  std::vector<CurvePoint> kept;
+  std::copy_if(points.begin(), points.end(), std::back_inserter(kept),
+               [](const CurvePoint& point) { return std::isfinite(point.bpc); });
+  return kept;
+}
+
+// Cuts `points` into at most kMostPoints pieces of nearly equal size and calls visit(piece).
+template <typename Visit>
+void for_each_piece(std::span<const CurvePoint> points, Visit&& visit) {
+  const std::size_t pieces = std::min(points.size(), kMostPoints);
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    const std::size_t begin = piece * points.size() / pieces;
+    const std::size_t end = (piece + 1) * points.size() / pieces;
+    visit(points.subspan(begin, end - begin));
+  }
+}
+
+// The lowest and the highest point of each piece, so that a thinned line is as ragged as the whole.
+std::vector<CurvePoint> extremes(std::span<const CurvePoint> points) {
+  std::vector<CurvePoint> kept;
+  for_each_piece(points, [&](std::span<const CurvePoint> piece) {
+    auto [low, high] =
+        std::minmax_element(piece.begin(), piece.end(),
+                            [](const CurvePoint& a, const CurvePoint& b) { return a.bpc < b.bpc; });
+    kept.push_back(*std::min(low, high));
+    if (low != high) {
+      kept.push_back(*std::max(low, high));
+    }
+  });
+  return kept;
+}
+
+// The middle step and the mean value.
+CurvePoint mean(std::span<const CurvePoint> points) {
+  CurvePoint result{points[points.size() / 2].step, 0.0};
+  for (const CurvePoint& point : points) {
+    result.bpc += point.bpc / static_cast<double>(points.size());
+  }
+  return result;
+}
+
+// A moving average over about a twentieth of the run. Where the run starts, and falls steeply, the
+// window shrinks to stay centred; where it ends, the window only looks back.
+std::vector<CurvePoint> smooth(std::span<const CurvePoint> points) {
+  std::vector<CurvePoint> means;
+  for_each_piece(points, [&](std::span<const CurvePoint> piece) { means.push_back(mean(piece)); });
+  const std::size_t widest = means.size() / 40;
+  std::vector<CurvePoint> smoothed;
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    const std::size_t back = std::min(widest, i);
+    const std::size_t ahead = std::min(back, means.size() - 1 - i);
+    smoothed.push_back(
+        {means[i].step, mean(std::span(means).subspan(i - back, back + ahead + 1)).bpc});
+  }
+  return smoothed;
+}
+
+// The range of an axis and the distance of its ticks, which stand at multiples of it.
+struct Axis {
+  double low = 0.0;
+  double high = 1.0;
+  double tick = 0.5;
+};
+
+// 1, 2 or 5 times a power of ten, so that `span` has at most `ticks` of them.
+double nice_tick(double span, int ticks) {
+  const double rough = span / ticks;
+  const double power = std::pow(10.0, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power >= rough * (1.0 - 1e-9)) {
+      return factor * power;
+    }
+  }
+  return 10.0 * power;
+}
+
+Axis step_axis(const LearningCurve& curve) {
+  std::int64_t last = 1;
+  for (const auto* points : {&curve.train, &curve.dev}) {
+    for (const CurvePoint& point : *points) {
+      last = std::max(last, point.step);
+    }
+  }
+  const auto high = static_cast<double>(last);
+  return {0.0, high, std::max(1.0, nice_tick(high, 8))};
+}
+
+// From the lowest to the highest value that is shown, with some room around them.
+Axis bpc_axis(const LearningCurve& curve, double last_step) {
+  constexpr double kFar = std::numeric_limits<double>::infinity();
+  double low = kFar;
+  double high = -kFar;
+  double high_later = -kFar;
+  for (const auto* points : {&curve.train, &curve.dev}) {
+    for (const CurvePoint& point : *points) {
+      low = std::min(low, point.bpc);
+      high = std::max(high, point.bpc);
+      if (static_cast<double>(point.step) >= 0.1 * last_step) {
+        high_later = std::max(high_later, point.bpc);
+      }
+    }
+  }
+  if (low > high) {
+    return {};
+  }
+  // The start falls from 8 bits or so. Where that would press all the rest into less than half of
+  // the picture, the first tenth may leave it at the top.
+  if (high - low > 2 * (high_later - low)) {
+    high = high_later;
+  }
+  // A random byte has 8 bits; a run beyond twice that has diverged, and leaves the picture too.
+  high = std::min(high, std::max(16.0, 3 * low));
+
+  const double middle = low + (high - low) / 2;
+  const double span = std::max({high - low, 0.02 * std::abs(middle), 0.01});
+  Axis axis{middle - 0.6 * span, middle + 0.56 * span, 0.0};
+  if (low >= 0.0) {
+    axis.low = std::max(axis.low, 0.0);
+  }
+  axis.tick = nice_tick(axis.high - axis.low, 7);
+  return axis;
+}
+
+double x_of(const Axis& axis, double step) {
+  return kLeft + (kRight - kLeft) * (step - axis.low) / (axis.high - axis.low);
+}
+
+// Values far outside end up just outside; the plot is clipped anyway.
+double y_of(const Axis& axis, double bpc) {
+  const double y = kBottom - (kBottom - kTop) * (bpc - axis.low) / (axis.high - axis.low);
+  return std::clamp(y, -kHeight, 2 * kHeight);
+}
+
+// "0", "500", "20k", "1.5M".
+std::string step_label(double step, const Axis& axis) {
+  if (step == 0.0) {
+    return "0";
+  }
+  if (axis.tick >= 1e5 && axis.high >= 1e6) {
+    return fmt::format("{:g}M", step / 1e6);
+  }
+  return axis.tick >= 1e3 ? fmt::format("{:g}k", step / 1e3) : fmt::format("{:g}", step);
+}
+
+std::string bpc_label(double bpc, const Axis& axis) {
+  if (axis.tick >= 1e4) {
+    return fmt::format("{:.0e}", bpc);
+  }
+  const int decimals = static_cast<int>(-std::floor(std::log10(axis.tick)));
+  return fmt::format("{:.{}f}", bpc, std::max(decimals, 0));
+}
+
+// At most 64 letters, which is what fits above the plot.
+std::string short_title(std::string_view title) {
+  std::size_t letters = 0;
+  for (std::size_t i = 0; i < title.size(); ++i) {
+    const bool starts_letter = (static_cast<unsigned char>(title[i]) & 0xC0U) != 0x80U;
+    if (starts_letter && ++letters > 64) {
+      return std::string(title.substr(0, i)) + "\u2026";
+    }
+  }
+  return std::string(title);
+}
+
+// The document as it grows.
+class Svg {
+ public:
+  template <typename... Args>
+  void add(fmt::format_string<Args...> element, Args&&... args) {
+    fmt::format_to(std::back_inserter(text_), element, std::forward<Args>(args)...);
+    text_ += '\n';
+  }
+
+  void text(double x, double y, std::string_view attributes, std::string_view content) {
+    add(R"(<text x="{:.1f}" y="{:.1f}" {}>{}</text>)", x, y, attributes, escape(content));
+  }
+
+  void line(const Axis& x, const Axis& y, std::span<const CurvePoint> points,
+            std::string_view colour, double width) {
+    if (points.size() == 1) {
+      dot(x_of(x, static_cast<double>(points[0].step)), y_of(y, points[0].bpc), width,
+          fmt::format(R"(fill="{}")", colour));
+      return;
+    }
+    std::string list;
+    for (const CurvePoint& point : points) {
+      fmt::format_to(std::back_inserter(list), "{}{:.1f},{:.1f}", list.empty() ? "" : " ",
+                     x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc));
+    }
+    add(R"(<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" )"
+        R"(stroke-linejoin="round" stroke-linecap="round"/>)",
+        list, colour, width);
+  }
+
+  void dot(double x, double y, double radius, std::string_view attributes) {
+    add(R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" {}/>)", x, y, radius, attributes);
+  }
+
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+void draw_axes(Svg& svg, const Axis& x, const Axis& y) {
+  const std::string labels = fmt::format(R"(font-size="12" fill="{}")", kFaintInk);
+  for (double i = std::ceil(y.low / y.tick); i * y.tick <= y.high; ++i) {
+    const double at = y_of(y, i * y.tick);
+    svg.add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}"/>)", kLeft, at,
+            kRight, at, kGrid);
+    svg.text(kLeft - 9, at + 4, labels + R"( text-anchor="end")", bpc_label(i * y.tick, y));
+  }
+  for (double i = 0; i * x.tick <= x.high; ++i) {
+    const double at = x_of(x, i * x.tick);
+    svg.add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}"/>)", at, kTop, at,
+            kBottom, kGrid);
+    svg.text(at, kBottom + 19, labels + R"( text-anchor="middle")", step_label(i * x.tick, x));
+  }
+  svg.add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}"/>)", kLeft, kBottom,
+          kRight, kBottom, kFaintInk);
+  const std::string names = labels + R"( text-anchor="middle")";
+  svg.text((kLeft + kRight) / 2, kHeight - 13, names, "step");
+  const double middle = (kTop + kBottom) / 2;
+  svg.text(18, middle, fmt::format(R"svg({} transform="rotate(-90 18 {:.1f})")svg", names, middle),
+           "bits per character");
+}
+
+// One row below the title, where no curve can come.
+void draw_legend(Svg& svg, const LearningCurve& curve, const CurvePoint* best) {
+  constexpr double kRow = 52;
+  const std::string style = fmt::format(R"(font-size="12" fill="{}")", kInk);
+  double x = kLeft;
+  const auto entry = [&](std::string_view colour, std::string_view label, double advance) {
+    svg.add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" )"
+            R"(stroke-width="2.5" stroke-linecap="round"/>)",
+            x, kRow - 4, x + 20, kRow - 4, colour);
+    svg.text(x + 27, kRow, style, label);
+    x += advance;
+  };
+  if (!curve.train.empty()) {
+    entry(kTrainLight, "train", 76);
+    entry(kTrain, "train, moving average", 176);
+  }
+  if (!curve.dev.empty()) {
+    svg.dot(x + 10, kRow - 4, 3, fmt::format(R"(fill="{}")", kDev));
+    entry(kDev, "dev", 70);
+  }
+  if (best != nullptr) {
+    svg.text(kRight, kRow, style + R"( text-anchor="end")",
+             fmt::format("best dev: {:.3f} at step {}", best->bpc, best->step));
+  }
+}
+
+// The ring, and the value on the side of it where the training average is not.
+void draw_best(Svg& svg, const Axis& x, const Axis& y, const CurvePoint& best,
+               std::span<const CurvePoint> train_average) {
+  const double at_x = x_of(x, static_cast<double>(best.step));
+  const double at_y = y_of(y, best.bpc);
+  const auto beside =
+      std::find_if(train_average.begin(), train_average.end(),
+                   [&](const CurvePoint& point) { return point.step >= best.step; });
+  const bool above = at_y > kTop + 30 && !train_average.empty() &&
+                     (beside == train_average.end() ? beside[-1] : *beside).bpc < best.bpc;
+  svg.dot(at_x, at_y, 5.5, fmt::format(R"(fill="#ffffff" stroke="{}" stroke-width="2.5")", kDev));
+  svg.text(std::clamp(at_x, kLeft + 22, kRight - 18), above ? at_y - 13 : at_y + 23,
+           fmt::format(R"(font-size="13" font-weight="600" fill="{}" text-anchor="middle" )"
+                       R"(stroke="#ffffff" stroke-width="4" stroke-linejoin="round" )"
+                       R"(paint-order="stroke")",
+                       kDev),
+           fmt::format("{:.3f}", best.bpc));
+}
+
+}  // namespace
+
+LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string title) {
+  LearningCurve curve;
+  curve.title = std::move(title);
+  for (const MetricsRecord& record : records) {
+    if (record.kind == "train" || record.kind == "dev") {
+      (record.kind == "dev" ? curve.dev : curve.train)
+          .push_back({record.step, record.number("bpc")});
+    }
+  }
+  return curve;
+}
+
+std::string draw_learning_curve(const LearningCurve& curve) {
+  const LearningCurve clean{curve.title, finite(curve.train), finite(curve.dev)};
+  const Axis x = step_axis(clean);
+  const Axis y = bpc_axis(clean, x.high);
+  const auto best =
+      std::min_element(clean.dev.begin(), clean.dev.end(),
+                       [](const CurvePoint& a, const CurvePoint& b) { return a.bpc < b.bpc; });
+
+  const std::vector<CurvePoint> train_average = smooth(clean.train);
+
+  Svg svg;
+  svg.add(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" )"
+          R"(height="{1}" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, )"
+          R"(Arial, sans-serif">)",
+          kWidth, kHeight);
+  svg.add(R"(<rect width="100%" height="100%" rx="6" fill="#ffffff"/>)");
+  // A little wider than the plot, so that points at its ends are whole.
+  svg.add(R"(<clipPath id="plot"><rect x="{}" y="{}" width="{}" height="{}"/></clipPath>)",
+          kLeft - 5, kTop, kRight - kLeft + 10, kBottom - kTop);
+  svg.text(kLeft, 28, fmt::format(R"(font-size="16" font-weight="600" fill="{}")", kInk),
+           short_title(clean.title));
+  draw_legend(svg, clean, best == clean.dev.end() ? nullptr : &*best);
+  draw_axes(svg, x, y);
+
+  svg.add(R"svg(<g clip-path="url(#plot)">)svg");
+  svg.line(x, y, extremes(clean.train), kTrainLight, 1.25);
+  svg.line(x, y, train_average, kTrain, 2.25);
+  svg.line(x, y, clean.dev, kDev, 2);
+  if (clean.dev.size() <= 60) {  // more would hide the line
+    for (const CurvePoint& point : clean.dev) {
+      svg.dot(x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc), 3,
+              fmt::format(R"(fill="{}")", kDev));
+    }
+  }
+  svg.add("</g>");
+  if (best != clean.dev.end()) {
+    draw_best(svg, x, y, *best, train_average);
+  }
+  if (clean.train.empty() && clean.dev.empty()) {
+    svg.text((kLeft + kRight) / 2, (kTop + kBottom) / 2,
+             fmt::format(R"(font-size="14" fill="{}" text-anchor="middle")", kFaintInk),
+             "nothing measured yet");
+  }
+  svg.add("</svg>");
+  return svg.take();
+}
+
+}  // namespace rondo
