@@ -1,0 +1,51 @@
+// Language models: ids in, scores of the next id out, with a state that runs along the text.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/safetensors.h"
+#include "models/config.h"
+#include "models/sru_stack.h"
+
+namespace rondo {
+
+// What a text's past has left behind, cut from the graph. A new state stands at the start of a
+// text.
+struct LanguageModelState {
+  std::vector<Tensor> c;       // per layer, (B, D); empty at the start
+  std::vector<Tensor> memory;  // per layer, (M, B, d); undefined where nothing attends
+
+  bool at_start() const { return c.empty(); }
+  // The tensors under names, for checkpoints; and back. Throws Error when a name is not known.
+  std::vector<NamedTensor> named() const;
+  static LanguageModelState from_named(const std::vector<NamedTensor>& tensors);
+};
+
+struct LanguageModelContext {
+  ForwardContext forward;
+  // How many positions the attending layers remember after this call (M).
+  std::int64_t memory_length = 0;
+  // Evaluation's mask: every position sees at most this many before its own. 0, for training: all
+  // of memory and segment up to its own.
+  std::int64_t window = 0;
+};
+
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  // Scores (T, B, V) of the id after each of `ids`, (T, B) i32. Moves `state` on past them.
+  virtual Variable logits(const Tensor& ids, LanguageModelState& state,
+                          const LanguageModelContext& context) const = 0;
+  // In a fixed order, with stable names: what optimizers and checkpoints see.
+  virtual Parameters parameters() const = 0;
+  virtual std::int64_t vocabulary_size() const = 0;
+};
+
+// Builds the model that `config` describes; see models/registry.cpp for the types there are.
+// Throws Error when the settings contradict each other.
+std::unique_ptr<LanguageModel> build_language_model(const ModelConfig& config,
+                                                    std::int64_t vocabulary_size,
+                                                    Initializer& init);
+
+}  // namespace rondo

@@ -1,0 +1,32 @@
+// The two small modules that everything else is made of.
+#pragma once
+
+#include "models/module.h"
+#include "ops/layer_norm.h"
+#include "ops/linear.h"
+
+namespace rondo {
+
+// y = x W^T without a bias: every product inside SRU and SRU++.
+struct Linear {
+  Variable weight;  // (out, in)
+
+  Linear(std::int64_t in, std::int64_t out, Initializer& init, double gain = 1.0)
+      : weight(init.xavier(out, in, gain)) {}
+
+  Variable operator()(const Variable& x) const { return linear(x, weight); }
+  Parameters parameters() const { return {{"weight", weight}}; }
+};
+
+// LayerNorm with learned scale and bias, epsilon 1e-5.
+struct LayerNorm {
+  Variable weight, bias;  // (size)
+
+  LayerNorm(std::int64_t size, Initializer& init)
+      : weight(init.constant({size}, 1.0)), bias(init.constant({size}, 0.0)) {}
+
+  Variable operator()(const Variable& x) const { return layer_norm(x, weight, bias); }
+  Parameters parameters() const { return {{"weight", weight}, {"bias", bias}}; }
+};
+
+}  // namespace rondo

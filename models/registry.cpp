@@ -1,0 +1,75 @@
+// From a config to a model. A new type of model: add it to ModelType, and a builder to the table.
+#include <array>
+#include <cmath>
+
+#include "models/language_model.h"
+#include "models/recurrent_language_model.h"
+#include "models/sru.h"
+#include "models/srupp.h"
+
+namespace rondo {
+namespace {
+
+StackOptions stack_options(const ModelConfig& config) {
+  StackOptions stack;
+  stack.input_size = config.hidden_size;
+  stack.num_layers = config.num_layers;
+  stack.dropout = config.dropout;
+  stack.layer.hidden_size = config.hidden_size;
+  stack.layer.has_skip_term = config.has_skip_term;
+  stack.layer.activation = config.activation;
+  stack.layer.layer_norm = config.layer_norm;
+  stack.layer.highway_bias = config.highway_bias;
+  stack.layer.rescale = config.rescale;
+  stack.layer.weight_c_init = config.weight_c_init;
+  return stack;
+}
+
+SruStack build_sru(const ModelConfig& config, Initializer& init) {
+  return make_sru({stack_options(config), config.projection_size}, init);
+}
+
+SruStack build_srupp(const ModelConfig& config, Initializer& init) {
+  SruppOptions options;
+  options.stack = stack_options(config);
+  options.transform.projection_size = config.projection_size;
+  options.transform.num_heads = config.num_heads;
+  options.transform.dropout = config.dropout;
+  options.transform.attention_dropout = config.attention_dropout;
+  options.transform.layer_norm = config.attention_layer_norm;
+  options.transform.normalize_after = config.attention_normalize_after;
+  options.attends = [&](std::int64_t layer) { return layer_attends(config, layer); };
+  return make_srupp(options, init);
+}
+
+struct StackBuilder {
+  ModelType type;
+  SruStack (*build)(const ModelConfig&, Initializer&);
+};
+
+constexpr std::array kStackBuilders = {
+    StackBuilder{ModelType::sru, build_sru},
+    StackBuilder{ModelType::srupp, build_srupp},
+};
+
+}  // namespace
+
+std::unique_ptr<LanguageModel> build_language_model(const ModelConfig& config,
+                                                    std::int64_t vocabulary_size,
+                                                    Initializer& init) {
+  check(vocabulary_size >= 1, "[language model] a vocabulary of {} ids is not possible",
+        vocabulary_size);
+  const std::int64_t width =
+      config.embedding_init == EmbeddingInit::hidden_size ? config.hidden_size : vocabulary_size;
+  const double range = std::sqrt(3.0 / static_cast<double>(width));
+  for (const StackBuilder& builder : kStackBuilders) {
+    if (builder.type == config.type) {
+      return std::make_unique<RecurrentLanguageModel>(vocabulary_size, config.hidden_size, range,
+                                                      config.dropout, builder.build(config, init),
+                                                      init);
+    }
+  }
+  fail("[language model] model type {} has no builder", static_cast<int>(config.type));
+}
+
+}  // namespace rondo

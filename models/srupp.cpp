@@ -1,0 +1,118 @@
+#include "models/srupp.h"
+
+#include <cmath>
+
+#include "ops/attention.h"
+#include "ops/concat.h"
+#include "ops/elementwise.h"
+
+namespace rondo {
+namespace {
+
+// The last product starts smaller by what dropout before it makes its input larger.
+double last_gain(const SruppTransformOptions& options) { return std::sqrt(1.0 - options.dropout); }
+
+std::optional<LayerNorm> make_layer_norm(const SruppTransformOptions& options, Initializer& init) {
+  return options.layer_norm ? std::optional<LayerNorm>(std::in_place, options.projection_size, init)
+                            : std::nullopt;
+}
+
+}  // namespace
+
+SruppProjectedLinear::SruppProjectedLinear(std::int64_t in, std::int64_t out,
+                                           const SruppTransformOptions& options, Initializer& init)
+    : options_(options),
+      linear1_(in, options.projection_size, init),
+      linear2_(options.projection_size, out, init, last_gain(options)),
+      layer_norm_(make_layer_norm(options, init)) {}
+
+Variable SruppProjectedLinear::forward(const TransformInputs& inputs,
+                                       const ForwardContext& context) const {
+  Variable z = linear1_(inputs.x);
+  if (layer_norm_) {
+    z = (*layer_norm_)(z);
+  }
+  return linear2_(dropout_in_training(z, options_.dropout, context));
+}
+
+Parameters SruppProjectedLinear::parameters() const {
+  Parameters all;
+  append(all, "linear1", linear1_.parameters());
+  append(all, "linear2", linear2_.parameters());
+  if (layer_norm_) {
+    append(all, "layer_norm", layer_norm_->parameters());
+  }
+  return all;
+}
+
+SruppAttention::SruppAttention(std::int64_t in, std::int64_t out,
+                               const SruppTransformOptions& options, Initializer& init)
+    : options_(options),
+      linear1_(in, options.projection_size, init),
+      linear2_(options.projection_size, 2 * options.projection_size, init),
+      linear3_(options.projection_size, out, init, last_gain(options)),
+      alpha_(init.constant({1}, 0.0)),
+      layer_norm_(make_layer_norm(options, init)) {}
+
+Variable SruppAttention::forward(const TransformInputs& inputs,
+                                 const ForwardContext& context) const {
+  // z = [memory ; x] W1, projected apart: joining the small projections moves fewer bytes than
+  // joining the inputs would.
+  const std::int64_t steps = inputs.x.size(0);
+  Variable residual = linear1_(inputs.x);
+  Variable z = residual;
+  if (inputs.memory.defined()) {
+    check(inputs.memory.shape().rank() == 3 && inputs.memory.size(1) == inputs.x.size(1),
+          "[SruppAttention] memory has shape {}; expected (M, {}, {}) for x {}",
+          inputs.memory.shape().str(), inputs.x.size(1), inputs.x.size(2), inputs.x.shape().str());
+    z = concat({linear1_(inputs.memory), residual}, 0);
+  }
+  const bool before = layer_norm_ && !options_.normalize_after;
+  const bool after = layer_norm_ && options_.normalize_after;
+  if (before) {
+    z = (*layer_norm_)(z);
+  }
+  const Variable q = z.size(0) == steps ? z : narrow(z, z.size(0) - steps, steps);
+  const Variable kv = linear2_(z);
+  AttentionOptions options{options_.num_heads, 0.0, nullptr};
+  if (context.training) {
+    options.dropout = options_.attention_dropout;
+    options.generator = context.generator;
+  }
+  Variable o = add_scaled(residual, alpha_, attention(q, kv, inputs.mask, options));
+  if (after) {
+    o = (*layer_norm_)(o);
+  }
+  return linear3_(dropout_in_training(o, options_.dropout, context));
+}
+
+Parameters SruppAttention::parameters() const {
+  Parameters all;
+  append(all, "linear1", linear1_.parameters());
+  append(all, "linear2", linear2_.parameters());
+  append(all, "linear3", linear3_.parameters());
+  all.push_back({"alpha", alpha_});
+  if (layer_norm_) {
+    append(all, "layer_norm", layer_norm_->parameters());
+  }
+  return all;
+}
+
+SruStack make_srupp(const SruppOptions& options, Initializer& init) {
+  check(options.transform.projection_size >= 1,
+        "[SRU++] projection_size must be at least 1, found {}", options.transform.projection_size);
+  check(options.transform.num_heads >= 1 &&
+            options.transform.projection_size % options.transform.num_heads == 0,
+        "[SRU++] {} heads do not divide projection_size {}", options.transform.num_heads,
+        options.transform.projection_size);
+  const auto make_transform = [&](std::int64_t index, std::int64_t in, std::int64_t out,
+                                  Initializer& i) -> std::unique_ptr<Transform> {
+    if (!options.attends || options.attends(index)) {
+      return std::make_unique<SruppAttention>(in, out, options.transform, i);
+    }
+    return std::make_unique<SruppProjectedLinear>(in, out, options.transform, i);
+  };
+  return SruStack(options.stack, make_transform, init);
+}
+
+}  // namespace rondo
