@@ -10,5 +10,6 @@
 #include "ops/concat.h"
 #include "ops/dropout.h"
 #include "ops/elementwise.h"
+#include "ops/embedding.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
