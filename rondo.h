@@ -8,6 +8,7 @@
 #include "core/random.h"
 #include "core/tensor.h"
 #include "ops/concat.h"
+#include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
