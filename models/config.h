@@ -40,6 +40,8 @@ struct ModelConfig {
   bool attention_layer_norm = true;                  // SRU++: LayerNorm over the projection
   bool attention_normalize_after = true;             // SRU++: that LayerNorm after attention
   EmbeddingInit embedding_init = EmbeddingInit::hidden_size;
+
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
 // Whether layer `layer` (from 0) of an SRU++ model attends.

@@ -14,11 +14,15 @@ struct RunConfig {
   std::uint64_t seed = 1234;  // initial weights and dropout
   std::string device = "cpu";
   std::int64_t threads = 0;  // 0: one per core
+
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
 struct DataConfig {
   // "builtin" (the text compiled into Rondo) or a folder made by `rondo prepare`.
   std::string corpus = "builtin";
+
+  friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
 struct TrainingConfig {
@@ -27,6 +31,8 @@ struct TrainingConfig {
   std::int64_t unroll = 256;            // positions of one segment, T
   std::int64_t accumulation_steps = 1;  // segments whose gradients are averaged in one step
   double clip_grad_norm = 1.0;          // of all gradients together; 0: no clipping
+
+  friend bool operator==(const TrainingConfig&, const TrainingConfig&) = default;
 };
 
 enum class OptimizerType : std::uint8_t { radam, adam, adamw, sgd };
@@ -40,6 +46,8 @@ struct OptimizerConfig {
   double weight_decay =
       0.1;                // decoupled, except for adam and sgd, where it is added to the gradient
   double momentum = 0.0;  // sgd
+
+  friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
 
 enum class ScheduleType : std::uint8_t { cosine, constant };
@@ -48,6 +56,8 @@ struct ScheduleConfig {
   ScheduleType type = ScheduleType::cosine;
   std::int64_t warmup_steps = 0;
   std::int64_t total_steps = 0;  // N of the cosine; 0: training.steps
+
+  friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };
 
 struct EvaluationConfig {
@@ -56,21 +66,29 @@ struct EvaluationConfig {
   std::int64_t batch_size = 1;  // streams that dev is cut into; the protocol is 1
   std::int64_t max_tokens = 0;  // of dev, for the evaluations on the way; 0: all
   bool test_at_end = true;      // evaluate the best checkpoint on the whole of dev and test
+
+  friend bool operator==(const EvaluationConfig&, const EvaluationConfig&) = default;
 };
 
 struct CheckpointConfig {
   std::int64_t every = 1000;  // steps between saves of the last state; 0: only at the end
+
+  friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
 
 struct LoggingConfig {
   std::int64_t every = 10;  // steps between metrics
   bool tensorboard = true;
+
+  friend bool operator==(const LoggingConfig&, const LoggingConfig&) = default;
 };
 
 struct SampleConfig {
   std::int64_t length = 300;  // bytes of text shown at the end; 0: none
   double temperature = 0.8;
   std::string prompt = "\n";
+
+  friend bool operator==(const SampleConfig&, const SampleConfig&) = default;
 };
 
 struct Config {
@@ -84,6 +102,8 @@ struct Config {
   CheckpointConfig checkpoint;
   LoggingConfig logging;
   SampleConfig sample;
+
+  friend bool operator==(const Config&, const Config&) = default;
 };
 
 }  // namespace rondo
