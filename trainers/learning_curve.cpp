@@ -158,7 +158,7 @@ Axis bpc_axis(const LearningCurve& curve, double last_step) {
   }
   // The start falls from 8 bits or so. Where that would press all the rest into less than half of
   // the picture, the first tenth may leave it at the top.
-  if (high - low > 2 * (high_later - low)) {
+  if (high_later >= low && high - low > 2 * (high_later - low)) {
     high = high_later;
   }
   // A random byte has 8 bits; a run beyond twice that has diverged, and leaves the picture too.
@@ -329,9 +329,11 @@ LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string
   LearningCurve curve;
   curve.title = std::move(title);
   for (const MetricsRecord& record : records) {
-    if (record.kind == "train" || record.kind == "dev") {
-      (record.kind == "dev" ? curve.dev : curve.train)
-          .push_back({record.step, record.number("bpc")});
+    const CurvePoint point{record.step, record.number("bpc")};
+    if (std::isfinite(point.bpc) && record.kind == "train") {
+      curve.train.push_back(point);
+    } else if (std::isfinite(point.bpc) && record.kind == "dev") {
+      curve.dev.push_back(point);
     }
   }
   return curve;

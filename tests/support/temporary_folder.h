@@ -1,21 +1,25 @@
-// A folder of a test's own.
+// A folder for the files of one test.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 
-#include "core/error.h"
+#include <stdlib.h>
 
 namespace rondo::testing {
 
-// An empty folder under the system's temporary folder, removed with all it holds at the end.
+// Made empty and unique; removed with all in it at the end of the test.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rondo_test_XXXXXX").string();
-    check(mkdtemp(pattern.data()) != nullptr, "cannot create the folder {}", pattern);
-    path_ = pattern;
+    std::string name = (std::filesystem::temp_directory_path() / "rondo_test_XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw std::runtime_error("cannot make a temporary folder " + name);
+    }
+    path_ = std::filesystem::canonical(name);
   }
   ~TemporaryFolder() {
     std::error_code ignored;
@@ -25,10 +29,28 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
  private:
   std::filesystem::path path_;
 };
+
+// Makes a new file with these bytes, without any of the code under test. What has the old one open
+// or mapped keeps it.
+inline void write_bytes(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::remove(path);
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (!file.flush()) {
+    throw std::runtime_error("cannot write " + path.string());
+  }
+}
+
+inline std::string read_bytes(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    throw std::runtime_error("cannot read " + path.string());
+  }
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 }  // namespace rondo::testing
