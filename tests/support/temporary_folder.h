@@ -34,8 +34,10 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-// Writes a file with these bytes, without any of the code under test.
+// Makes a new file with these bytes, without any of the code under test. What has the old one open
+// or mapped keeps it.
 inline void write_bytes(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::remove(path);
   std::ofstream file(path, std::ios::binary);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!file.flush()) {
