@@ -11,12 +11,12 @@ Shape::Shape(std::span<const std::int64_t> sizes) {
   check(sizes.size() <= kMaxRank, "a shape has at most {} dimensions, {} were given", kMaxRank,
         sizes.size());
   // Zero sizes make the product zero, so the limit is checked on the product of the others.
-  constexpr std::int64_t kLimit = std::int64_t{1} << 62;
+  constexpr std::int64_t kLimit = std::int64_t{1} << 59;
   std::int64_t product = 1;
   for (const std::int64_t size : sizes) {
     check(size >= 0, "a dimension of size {} is not possible", size);
     check(size == 0 || product <= kLimit / size,
-          "a tensor of more than 2^62 elements is not possible");
+          "a tensor of more than 2^59 elements is not possible");
     product *= std::max<std::int64_t>(size, 1);
     sizes_[static_cast<std::size_t>(rank_++)] = size;
   }

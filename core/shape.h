@@ -16,7 +16,8 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> sizes)
       : Shape(std::span<const std::int64_t>(sizes.begin(), sizes.size())) {}
-  // Throws Error for a negative size, more than kMaxRank sizes, or a product beyond 2^62.
+  // Throws Error for a negative size, more than kMaxRank sizes, or a product beyond 2^59: the bytes
+  // of any tensor then fit into 64 bits.
   explicit Shape(std::span<const std::int64_t> sizes);
 
   int rank() const { return rank_; }

@@ -123,8 +123,8 @@ Tensor Tensor::reshape(const Shape& shape) const {
 
 Tensor Tensor::narrow(std::int64_t start, std::int64_t length) const {
   check(shape_.rank() > 0, "[narrow] a tensor without dimensions has no rows");
-  check(start >= 0 && length >= 0 && start + length <= shape_[0],
-        "[narrow] rows {} to {} do not exist in shape {}", start, start + length, shape_.str());
+  check(start >= 0 && length >= 0 && length <= shape_[0] - start,
+        "[narrow] {} rows from row {} on do not exist in shape {}", length, start, shape_.str());
   Tensor view = *this;
   view.shape_ = shape_.with(0, length);
   view.offset_bytes_ +=
