@@ -26,7 +26,6 @@ void for_each_factor(const RandomStream& stream, double p, std::int64_t count, c
       }
       const std::int64_t offset = 4 * start;
       const std::int64_t elements = std::min(4 * blocks, count - offset);
-#pragma omp simd
       for (std::int64_t i = 0; i < elements; ++i) {
         body(offset + i, dropout_keeps(words[i], threshold) ? scale : T(0));
       }
