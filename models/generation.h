@@ -1,0 +1,34 @@
+// Text from a language model, one id at a time.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "models/language_model.h"
+
+namespace rondo {
+
+struct SamplingOptions {
+  double temperature = 1.0;  // scores are divided by it; 0: always the likeliest
+  std::int64_t top_k = 0;    // only the k likeliest; 0: all
+  double top_p = 1.0;        // only the likeliest that together have this probability
+};
+
+// Draws one id by the scores (V) of a model. `uniform` is a number in [0, 1). The likeliest ids
+// come first, ties by id, so the same input gives the same id everywhere. Throws Error for options
+// out of range and for scores that are not finite.
+std::int32_t sample(std::span<const float> scores, const SamplingOptions& options, double uniform);
+
+struct GenerationOptions {
+  SamplingOptions sampling;
+  std::int64_t length = 200;  // ids to generate
+  std::int64_t window = 256;  // positions that attention remembers
+  std::uint64_t seed = 1;
+};
+
+// Feeds `prompt` (at least one id) to the model from a fresh state, then draws `length` ids, each
+// handed to `emit` as soon as it is known; stops early when `emit` returns false.
+void generate(const LanguageModel& model, std::span<const std::int32_t> prompt,
+              const GenerationOptions& options, const std::function<bool(std::int32_t)>& emit);
+
+}  // namespace rondo

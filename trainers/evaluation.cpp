@@ -1,0 +1,39 @@
+#include "trainers/evaluation.h"
+
+#include <algorithm>
+
+#include "data/batcher.h"
+#include "ops/cross_entropy.h"
+
+namespace rondo {
+
+EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
+                          const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
+  if (options.max_tokens > 0) {
+    text = text.first(std::min(text.size(), static_cast<std::size_t>(options.max_tokens) + 1));
+  }
+  StreamOptions streams;
+  streams.batch_size = options.batch_size;
+  streams.unroll = options.window;
+  streams.allow_short = true;
+  const StreamBatcher batcher(text, vocabulary, streams);
+
+  const NoGradGuard no_grad;
+  const LanguageModelContext context{{}, options.window, options.window};
+  LanguageModelState state;
+  EvaluationResult result;
+  double nats = 0.0;
+  for (std::int64_t i = 0; i < batcher.segments(); ++i) {
+    const Segment segment = batcher.segment(i);
+    const Variable logits = model.logits(segment.inputs, state, context);
+    nats += cross_entropy_sum(logits.value(), segment.targets);
+    result.tokens += segment.targets.numel();
+    if (options.progress) {
+      options.progress(result.tokens, batcher.positions() * options.batch_size);
+    }
+  }
+  result.nats_per_token = nats / static_cast<double>(result.tokens);
+  return result;
+}
+
+}  // namespace rondo

@@ -1,0 +1,35 @@
+// How well a model predicts text, by the paper's protocol.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <numbers>
+#include <span>
+
+#include "data/byte_vocabulary.h"
+#include "models/language_model.h"
+
+namespace rondo {
+
+struct EvaluationOptions {
+  std::int64_t window = 256;    // M: positions read at a time, and how far back attention sees
+  std::int64_t batch_size = 1;  // streams the text is cut into; the protocol is 1
+  std::int64_t max_tokens = 0;  // only the first so many predictions; 0: all
+  // Called after every window with the predictions made and wanted; may throw to stop.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+};
+
+struct EvaluationResult {
+  double nats_per_token = 0.0;
+  std::int64_t tokens = 0;
+
+  double bits_per_character() const { return nats_per_token / std::numbers::ln2; }
+};
+
+// Predicts every byte of `text` but the first, in order, carrying state and memory from window to
+// window; a position attends to the `window` positions before it. Throws Error when the text is too
+// short or has bytes that the vocabulary lacks.
+EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
+                          const ByteVocabulary& vocabulary, const EvaluationOptions& options);
+
+}  // namespace rondo

@@ -1,0 +1,308 @@
+#include "trainers/lm_trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "core/parallel.h"
+#include "ops/cross_entropy.h"
+#include "ops/elementwise.h"
+#include "trainers/config_yaml.h"
+#include "trainers/run_recorder.h"
+#include "trainers/schedule.h"
+
+namespace rondo {
+namespace {
+
+constexpr int kStateVersion = 1;
+
+StreamOptions stream_options(const Config& config) {
+  StreamOptions options;
+  options.batch_size = config.training.batch_size;
+  options.unroll = config.training.unroll;
+  return options;
+}
+
+std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& corpus,
+                                     Generator& generator) {
+  const Device device = Device::parse(config.run.device);
+  require_available(device);
+  Initializer init(generator, device);
+  return build_language_model(config.model, corpus.vocabulary().size(), init);
+}
+
+// Threads are set before anything runs on them.
+const Config& with_threads(const Config& config) {
+  set_num_threads(static_cast<int>(config.run.threads));
+  return config;
+}
+
+// Gives every tensor its name behind `prefix`.
+void append_named(std::vector<NamedTensor>& into, std::string_view prefix,
+                  const std::vector<NamedTensor>& from) {
+  for (const NamedTensor& named : from) {
+    into.push_back({fmt::format("{}{}", prefix, named.name), named.tensor});
+  }
+}
+
+constexpr std::string_view kOptimizerPrefix = "optimizer.";
+constexpr std::string_view kStatePrefix = "state.";
+
+}  // namespace
+
+LmTrainer::LmTrainer(const Config& config, bool resume)
+    : config_(with_threads(config)),
+      folder_(config.run.folder),
+      corpus_(ByteCorpus::open(config.data.corpus)),
+      batches_(corpus_.split(Split::train), corpus_.vocabulary(), stream_options(config)),
+      generator_(config.run.seed),
+      model_(build(config, corpus_, generator_)),
+      parameters_(model_->parameters()),
+      optimizer_(make_optimizer(config.optimizer, parameters_)),
+      checkpoints_(folder_ / "checkpoints") {
+  const auto last = checkpoints_.last();
+  check(resume || !last,
+        "{} already holds a run (saved at {}); continue it with --resume, or choose another folder "
+        "with --set run.folder=...",
+        folder_.string(), last ? last->filename().string() : "");
+  make_folder(folder_);
+  if (last) {
+    resume_from(load_checkpoint(*last, CheckpointChoice::last));
+  }
+  write_file_atomically(folder_ / "config.yaml", dump_config(config_));
+}
+
+LmTrainer::~LmTrainer() = default;
+
+std::int64_t LmTrainer::window() const {
+  return config_.evaluation.unroll > 0 ? config_.evaluation.unroll : config_.training.unroll;
+}
+
+void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
+  const std::string where = checkpoint.path.string();
+  const ModelDescription saved =
+      from_metadata(checkpoint.model.metadata(), checkpoint.model.path());
+  check(saved.config == config_.model,
+        "{} holds another model than the config describes: saved {}, wanted {}; resume with the "
+        "settings of {}",
+        where, model_config_to_json(saved.config), model_config_to_json(config_.model),
+        (folder_ / "config.yaml").string());
+  check(saved.vocabulary == corpus_.vocabulary(),
+        "{} was trained on a corpus of {} distinct bytes, {} has others ({}); resume with the "
+        "corpus it was trained on ({})",
+        where, saved.vocabulary.size(), config_.data.corpus, corpus_.vocabulary().size(),
+        saved.corpus);
+  check(checkpoint.training.has_value() && checkpoint.state_json.has_value(),
+        "{} holds a model but no training state; it can be evaluated, not resumed", where);
+  assign_tensors(tensors_of(parameters_), checkpoint.model, "model");
+
+  std::vector<NamedTensor> carried;
+  for (const std::string& name : checkpoint.training->names()) {
+    if (name.starts_with(kStatePrefix)) {
+      carried.push_back(
+          {name.substr(kStatePrefix.size()), checkpoint.training->tensor(name).clone()});
+    }
+  }
+  std::vector<NamedTensor> targets;
+  append_named(targets, kOptimizerPrefix, optimizer_->state());
+  append_named(targets, kStatePrefix, carried);  // copied onto themselves: names are checked
+  assign_tensors(targets, *checkpoint.training, "training state");
+  state_ = LanguageModelState::from_named(carried);
+
+  try {
+    const nlohmann::json state = nlohmann::json::parse(*checkpoint.state_json);
+    check(state.at("version") == kStateVersion, "{}: training state of version {}; expected {}",
+          where, state.at("version").dump(), kStateVersion);
+    progress_.step = state.at("step");
+    progress_.epoch = state.at("epoch");
+    progress_.segment = state.at("segment");
+    progress_.tokens = state.at("tokens");
+    progress_.seconds = state.at("seconds");
+    if (!state.at("best_step").is_null()) {
+      progress_.best_step = state.at("best_step").get<std::int64_t>();
+      progress_.best_nats = state.at("best_nats");
+    }
+    generator_ = Generator(state.at("seed"), state.at("next_stream"));
+    optimizer_->set_steps(state.at("optimizer_steps"));
+  } catch (const nlohmann::json::exception& problem) {
+    fail("{}: the training state is damaged ({}); resume from another checkpoint", where,
+         problem.what());
+  }
+}
+
+StepReport LmTrainer::train_step() {
+  LanguageModelContext context;
+  context.forward = {true, &generator_};
+  context.memory_length = config_.training.unroll;
+  const std::int64_t pieces = config_.training.accumulation_steps;
+  StepReport report;
+  zero_grads(parameters_);
+  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+    if (progress_.segment == batches_.segments()) {
+      progress_.segment = 0;
+      ++progress_.epoch;
+      state_ = {};  // state and memory do not cross epochs
+    }
+    const Segment segment = batches_.segment(progress_.segment++);
+    const Variable loss =
+        cross_entropy(model_->logits(segment.inputs, state_, context), segment.targets);
+    backward(pieces == 1 ? loss : scale(loss, 1.0 / static_cast<double>(pieces)));
+    report.nats_per_token += loss.value().item() / static_cast<double>(pieces);
+    progress_.tokens += segment.targets.numel();
+  }
+  report.lr =
+      learning_rate(config_.schedule, config_.optimizer.lr, config_.training.steps, progress_.step);
+  report.grad_norm = grad_norm(parameters_);
+  const bool finite = std::isfinite(report.nats_per_token) && std::isfinite(report.grad_norm);
+  if (!finite) {
+    const auto last = checkpoints_.last();
+    fail(
+        "training stopped at step {}: the loss is {} and the gradient norm {}; {}. Try a lower "
+        "optimizer.lr, a longer schedule.warmup_steps or training.clip_grad_norm below {}",
+        progress_.step + 1, report.nats_per_token, report.grad_norm,
+        last ? fmt::format("the last good checkpoint is {}", last->string())
+             : std::string("nothing was saved yet"),
+        config_.training.clip_grad_norm > 0 ? config_.training.clip_grad_norm : 1.0);
+  }
+  optimizer_->step(report.lr, clip_factor(report.grad_norm, config_.training.clip_grad_norm));
+  ++progress_.step;
+  report.step = progress_.step;
+  report.tokens = progress_.tokens;
+  report.epoch = static_cast<double>(progress_.epoch) +
+                 static_cast<double>(progress_.segment) / static_cast<double>(batches_.segments());
+  return report;
+}
+
+EvaluationReport LmTrainer::evaluate_dev() {
+  EvaluationOptions options;
+  options.window = window();
+  options.batch_size = config_.evaluation.batch_size;
+  options.max_tokens = config_.evaluation.max_tokens;
+  EvaluationReport report;
+  report.step = progress_.step;
+  report.result = evaluate(*model_, corpus_.split(Split::dev), corpus_.vocabulary(), options);
+  report.best = !progress_.best_step || report.result.nats_per_token < progress_.best_nats;
+  if (report.best) {
+    progress_.best_step = progress_.step;
+    progress_.best_nats = report.result.nats_per_token;
+  }
+  return report;
+}
+
+void LmTrainer::save(bool best, TrainingObserver& observer) {
+  Checkpoint checkpoint;
+  checkpoint.model = tensors_of(parameters_);
+  checkpoint.model_metadata =
+      to_metadata({config_.model, corpus_.vocabulary(), window(), config_.data.corpus});
+  append_named(checkpoint.training, kOptimizerPrefix, optimizer_->state());
+  append_named(checkpoint.training, kStatePrefix, state_.named());
+  const nlohmann::json state = {
+      {"version", kStateVersion},
+      {"step", progress_.step},
+      {"epoch", progress_.epoch},
+      {"segment", progress_.segment},
+      {"tokens", progress_.tokens},
+      {"seconds", progress_.seconds},
+      {"best_step", progress_.best_step ? nlohmann::json(*progress_.best_step) : nlohmann::json()},
+      {"best_nats", progress_.best_nats},
+      {"seed", generator_.seed()},
+      {"next_stream", generator_.next_stream()},
+      {"optimizer_steps", optimizer_->steps()}};
+  checkpoint.state_json = state.dump();
+  checkpoints_.save(progress_.step, checkpoint, best);
+  observer.on_saved(progress_.step, folder_ / "checkpoints");
+}
+
+void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observer) {
+  const LoadedModel best = load_model(load_checkpoint(folder_, CheckpointChoice::best));
+  EvaluationOptions options;
+  options.window = window();
+  const auto run = [&](Split split) {
+    const EvaluationResult result =
+        evaluate(*best.model, corpus_.split(split), corpus_.vocabulary(), options);
+    observer.on_evaluation({split, progress_.best_step.value_or(progress_.step), result, false});
+    return result;
+  };
+  summary.dev = run(Split::dev);
+  summary.test = run(Split::test);
+}
+
+TrainingSummary LmTrainer::run(TrainingObserver& observer,
+                               const std::function<bool()>& stop_requested) {
+  using Clock = std::chrono::steady_clock;
+  const auto started = Clock::now();
+  const double seconds_before = progress_.seconds;
+  const auto seconds_since = [](Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  };
+  RunRecorder recorder(config_, folder_, progress_.step);
+  const std::int64_t total = config_.training.steps;
+  const std::int64_t first_step = progress_.step;
+  bool saved = true;  // the present state is on disk, or is the beginning
+  bool stopped = false;
+  double rate = 0.0;
+  observer.on_start(progress_.step);
+
+  while (progress_.step < total) {
+    if (stop_requested()) {
+      stopped = true;
+      break;
+    }
+    const auto step_started = Clock::now();
+    const std::int64_t tokens_before = progress_.tokens;
+    StepReport report = train_step();
+    saved = false;
+    // A moving average over about twenty steps: steady to read, and still of the present.
+    const double now = static_cast<double>(progress_.tokens - tokens_before) /
+                       std::max(seconds_since(step_started), 1e-9);
+    rate = rate == 0.0 ? now : 0.95 * rate + 0.05 * now;
+    report.tokens_per_second = rate;
+    const double elapsed = seconds_since(started);
+    report.seconds_left = elapsed / static_cast<double>(progress_.step - first_step) *
+                          static_cast<double>(total - progress_.step);
+    progress_.seconds = seconds_before + elapsed;
+    recorder.step(report, progress_.seconds);
+    observer.on_step(report);
+
+    const bool last_step = progress_.step == total;
+    const auto due = [&](std::int64_t every) {
+      return last_step || (every > 0 && progress_.step % every == 0);
+    };
+    bool best = false;
+    if (due(config_.evaluation.every)) {
+      const EvaluationReport evaluation = evaluate_dev();
+      best = evaluation.best;
+      recorder.evaluation(evaluation);
+      observer.on_evaluation(evaluation);
+    }
+    if (best || due(config_.checkpoint.every)) {
+      progress_.seconds = seconds_before + seconds_since(started);
+      save(best, observer);
+      saved = true;
+    }
+  }
+  if (!saved) {
+    save(false, observer);
+  }
+
+  TrainingSummary summary;
+  summary.steps = progress_.step;
+  summary.tokens = progress_.tokens;
+  summary.parameters = count(parameters_);
+  summary.stopped = stopped;
+  summary.best_step = progress_.best_step;
+  if (progress_.best_step) {
+    summary.best_dev_bpc = progress_.best_nats / std::numbers::ln2;
+  }
+  if (!stopped && config_.evaluation.test_at_end && checkpoints_.best()) {
+    evaluate_best(summary, observer);
+    recorder.final(summary);
+  }
+  summary.seconds = seconds_before + seconds_since(started);
+  recorder.draw();
+  return summary;
+}
+
+}  // namespace rondo

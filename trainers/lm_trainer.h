@@ -1,0 +1,115 @@
+// Training of a byte language model: data, steps, evaluation, checkpoints and metrics of one run.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "data/batcher.h"
+#include "data/byte_corpus.h"
+#include "trainers/checkpoint.h"
+#include "trainers/config.h"
+#include "trainers/evaluation.h"
+#include "trainers/model_file.h"
+#include "trainers/optimizer.h"
+
+namespace rondo {
+
+// One optimizer step that was taken.
+struct StepReport {
+  std::int64_t step = 0;  // steps taken so far, this one included
+  double epoch = 0.0;     // passes over train
+  double nats_per_token = 0.0;
+  double lr = 0.0;
+  double grad_norm = 0.0;          // before clipping
+  std::int64_t tokens = 0;         // predictions trained on so far
+  double tokens_per_second = 0.0;  // lately
+  double seconds_left = 0.0;
+
+  double bits_per_character() const { return nats_per_token / std::numbers::ln2; }
+};
+
+struct EvaluationReport {
+  Split split = Split::dev;
+  std::int64_t step = 0;
+  EvaluationResult result;
+  bool best = false;  // the lowest on dev so far; its checkpoint is saved
+};
+
+struct TrainingSummary {
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  std::int64_t parameters = 0;
+  double seconds = 0.0;  // of training and evaluation, over all sessions of the run
+  bool stopped = false;  // because it was asked to, before the last step
+  std::optional<std::int64_t> best_step;
+  std::optional<double> best_dev_bpc;   // of the evaluations on the way
+  std::optional<EvaluationResult> dev;  // of the best checkpoint, on the whole split
+  std::optional<EvaluationResult> test;
+};
+
+// Hears what happens, to show it. All calls come from the thread that trains.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void on_start(std::int64_t /*step*/) {}
+  virtual void on_step(const StepReport& /*report*/) {}
+  virtual void on_evaluation(const EvaluationReport& /*report*/) {}
+  virtual void on_saved(std::int64_t /*step*/, const std::filesystem::path& /*folder*/) {}
+};
+
+class LmTrainer {
+ public:
+  // Opens the data, builds the model and, when `resume`, continues from the run's last checkpoint
+  // (from the start if there is none). Without `resume`, a folder that already holds checkpoints is
+  // an Error: nothing saved is overwritten.
+  LmTrainer(const Config& config, bool resume);
+  ~LmTrainer();
+
+  // Trains until training.steps, or until `stop_requested` says true between two steps: then the
+  // state is saved so that a resumed run goes on as if it had never stopped. Throws Error when the
+  // loss or the gradient is no longer finite; the checkpoints stay.
+  TrainingSummary run(TrainingObserver& observer, const std::function<bool()>& stop_requested);
+
+  const ByteCorpus& corpus() const { return corpus_; }
+  const LanguageModel& model() const { return *model_; }
+  const Config& config() const { return config_; }
+  std::int64_t step() const { return progress_.step; }
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  // What a checkpoint's state.json holds.
+  struct Progress {
+    std::int64_t step = 0;
+    std::int64_t epoch = 0;
+    std::int64_t segment = 0;  // next segment of this epoch
+    std::int64_t tokens = 0;
+    double seconds = 0.0;
+    std::optional<std::int64_t> best_step;
+    double best_nats = 0.0;
+  };
+
+  void resume_from(const LoadedCheckpoint& checkpoint);
+  // One optimizer step; returns the mean loss and the gradient norm.
+  StepReport train_step();
+  EvaluationReport evaluate_dev();
+  void save(bool best, TrainingObserver& observer);
+  void evaluate_best(TrainingSummary& summary, TrainingObserver& observer);
+  std::int64_t window() const;
+
+  Config config_;
+  std::filesystem::path folder_;
+  ByteCorpus corpus_;
+  StreamBatcher batches_;
+  Generator generator_;  // initial weights, then dropout
+  std::unique_ptr<LanguageModel> model_;
+  Parameters parameters_;
+  std::unique_ptr<Optimizer> optimizer_;
+  CheckpointFolder checkpoints_;
+  LanguageModelState state_;
+  Progress progress_;
+};
+
+}  // namespace rondo
