@@ -242,8 +242,14 @@ TEST_CASE("text that is not a configuration is an error with its line", "[config
   REQUIRE_THAT(error_in("# only a comment\n"), ContainsSubstring("x.yaml: the file is empty"));
   REQUIRE_THAT(error_in("- a\n- b\n"), ContainsSubstring("x.yaml:1: expected sections such as"));
   REQUIRE_THAT(error_in("hello"), ContainsSubstring("found 'hello'"));
-  REQUIRE_THAT(error_in(kMinimal + "training: [1\n"), ContainsSubstring("x.yaml:4: expected YAML"));
+  REQUIRE_THAT(error_in(kMinimal + "training: [1\n"), ContainsSubstring("x.yaml:3: expected YAML"));
   REQUIRE_THAT(error_in("model: {projection_size: 64"), ContainsSubstring("expected YAML"));
+  for (const char* open : {"data:\n  corpus: \"a", "data:\n  corpus: \"a\n",
+                           "data:\n  corpus: 'a\n", "data:\n  {corpus: a\n"}) {
+    REQUIRE(error_in(open) ==
+            "x.yaml:2: expected YAML, but it ends inside open quotes or brackets");
+  }
+  REQUIRE(parse(kMinimal + "...\n") == parse(kMinimal));
   REQUIRE_THAT(error_in("model:\n\tnum_layers: 4\n"), ContainsSubstring("expected YAML"));
   REQUIRE_THAT(error_in(std::string(100000, '[')), ContainsSubstring("x.yaml:1: expected YAML"));
   REQUIRE_THAT(error_in("model: *unknown\n"), ContainsSubstring("x.yaml:1: expected YAML"));
@@ -309,6 +315,10 @@ TEST_CASE("a configuration made in C++ is checked too", "[config]") {
   REQUIRE_THAT(error_of([&] { validate(config); }),
                ContainsSubstring("optimizer.lr: expected a number above 0"));
   config.optimizer.lr = 1;
+  config.model.highway_bias = std::numeric_limits<double>::infinity();
+  REQUIRE_THAT(error_of([&] { validate(config.model); }),
+               ContainsSubstring("model.highway_bias: expected a number"));
+  config.model.highway_bias = 0;
   config.model.num_layers = 0;
   REQUIRE(error_of([&] { validate(config); }) ==
           "model.num_layers: expected a whole number from 1, found 0");
