@@ -29,9 +29,9 @@ Choice choice(Enum& member, std::vector<std::string_view> names) {
 std::vector<Field> fields(RunConfig& c) {
   return {
       {"folder", &c.folder, any, "where the run is kept; empty: runs/<name of the config file>"},
-      {"seed", &c.seed, any, "of the initial weights and of dropout"},
+      {"seed", &c.seed, any, "fixes the initial weights and dropout"},
       {"device", &c.device, any, "cpu, cuda or cuda:N"},
-      {"threads", &c.threads, at_least(0), "of the CPU; 0: one per core"},
+      {"threads", &c.threads, at_least(0), "CPU threads; 0: one per core"},
   };
 }
 
@@ -45,7 +45,7 @@ std::vector<Field> fields(ModelConfig& c) {
   constexpr ModelType sru = ModelType::sru;
   constexpr ModelType srupp = ModelType::srupp;
   return {
-      {"type", choice(c.type, {"sru", "srupp"}), any, "of every layer"},
+      {"type", choice(c.type, {"sru", "srupp"}), any, "kind of every layer"},
       {"hidden_size", &c.hidden_size, at_least(1), "units of a layer, d"},
       {"num_layers", &c.num_layers, at_least(1), "layers on top of each other"},
       {"projection_size", &c.projection_size, at_least(0),
@@ -60,9 +60,9 @@ std::vector<Field> fields(ModelConfig& c) {
       {"attention_layers", &c.attention_layers, at_least(1),
        "the listed layers attend, counted from 1; []: none", srupp},
       {"dropout", &c.dropout, from_to_below(0, 1),
-       "after the embedding, inside and between layers, and before the output"},
-      {"attention_dropout", &c.attention_dropout, from_to_below(0, 1), "of attention weights",
-       srupp},
+       "dropout after the embedding, inside and between layers, and before the output"},
+      {"attention_dropout", &c.attention_dropout, from_to_below(0, 1),
+       "dropout of attention weights", srupp},
       {"highway_bias", &c.highway_bias, any, "initial bias of the reset gate"},
       {"weight_c_init", &c.weight_c_init, at_least(0), "weight_c starts uniform in +-this"},
       {"rescale", &c.rescale, any, "scale the skip term by sqrt(1 + 2 exp(highway_bias))"},
@@ -87,26 +87,28 @@ std::vector<Field> fields(TrainingConfig& c) {
       {"accumulation_steps", &c.accumulation_steps, at_least(1),
        "segments whose gradients are averaged in one step"},
       {"clip_grad_norm", &c.clip_grad_norm, at_least(0),
-       "longest gradient, all parameters together; 0: no clipping"},
+       "limit to the norm of all gradients together; 0: no clipping"},
   };
 }
 
 std::vector<Field> fields(OptimizerConfig& c) {
   return {
-      {"type", choice(c.type, {"radam", "adam", "adamw", "sgd"}), any, "rule of the step"},
+      {"type", choice(c.type, {"radam", "adam", "adamw", "sgd"}), any,
+       "rule that turns gradients into steps"},
       {"lr", &c.lr, above(0), "highest learning rate"},
       {"beta1", &c.beta1, from_to_below(0, 1), "decay of the gradient's mean"},
       {"beta2", &c.beta2, from_to_below(0, 1), "decay of the gradient's mean square"},
       {"eps", &c.eps, above(0), "added to the root of the mean square"},
       {"weight_decay", &c.weight_decay, at_least(0),
        "decoupled, except for adam and sgd, where it is added to the gradient"},
-      {"momentum", &c.momentum, from_to_below(0, 1), "of sgd"},
+      {"momentum", &c.momentum, from_to_below(0, 1), "momentum of sgd; 0: none"},
   };
 }
 
 std::vector<Field> fields(ScheduleConfig& c) {
   return {
-      {"type", choice(c.type, {"cosine", "constant"}), any, "of the learning rate after warm-up"},
+      {"type", choice(c.type, {"cosine", "constant"}), any,
+       "course of the learning rate after warm-up"},
       {"warmup_steps", &c.warmup_steps, at_least(0), "steps of linear rise"},
       {"total_steps", &c.total_steps, at_least(0), "where the cosine ends; 0: training.steps"},
   };
@@ -115,9 +117,10 @@ std::vector<Field> fields(ScheduleConfig& c) {
 std::vector<Field> fields(EvaluationConfig& c) {
   return {
       {"every", &c.every, at_least(0), "steps between evaluations on dev; 0: only at the end"},
-      {"unroll", &c.unroll, at_least(0), "positions that see each other; 0: training.unroll"},
+      {"unroll", &c.unroll, at_least(0), "positions of one window; 0: training.unroll"},
       {"batch_size", &c.batch_size, at_least(1), "streams that dev is cut into"},
-      {"max_tokens", &c.max_tokens, at_least(0), "of dev, for evaluations on the way; 0: all"},
+      {"max_tokens", &c.max_tokens, at_least(0),
+       "how much of dev evaluations on the way read; 0: all"},
       {"test_at_end", &c.test_at_end, any,
        "evaluate the best checkpoint on the whole of dev and test"},
   };
@@ -227,6 +230,8 @@ bool Field::in_limits() const {
 }
 
 Section list_settings(ModelConfig& config) { return {"model", fields(config)}; }
+
+std::string_view type_name(ModelType type) { return type == ModelType::sru ? "sru" : "srupp"; }
 
 std::vector<Section> list_settings(Config& config) {
   return {

@@ -62,6 +62,9 @@ struct Section {
   std::vector<Field> fields;
 };
 
+// "sru" or "srupp", as in a configuration.
+std::string_view type_name(ModelType type);
+
 // The settings of `config`, which must outlive them, in the order in which people meet them.
 std::vector<Section> list_settings(Config& config);
 // The section "model" alone.

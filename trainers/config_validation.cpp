@@ -37,8 +37,6 @@ void check_limits(const Section& section, const Origins& origins) {
   }
 }
 
-std::string_view name(ModelType type) { return type == ModelType::sru ? "sru" : "srupp"; }
-
 // A setting that the model's type does not have would be ignored in silence.
 void check_belongs(const Section& given, ModelType type, const Origins& origins) {
   ModelConfig untouched;
@@ -48,7 +46,7 @@ void check_belongs(const Section& given, ModelType type, const Origins& origins)
     require(!field.only_for || *field.only_for == type || field.str() == defaults.fields[i].str(),
             origins, fmt::format("model.{}", field.key),
             "only a model of type {} has this setting, and model.type is {}; remove it",
-            name(field.only_for.value_or(type)), name(type));
+            type_name(field.only_for.value_or(type)), type_name(type));
   }
 }
 

@@ -33,8 +33,11 @@ struct Source {
 
 // The one document in `text`; nothing at all is a null node.
 YAML::Node parse_document(std::string_view text, const Source& source) {
+  // yaml-cpp takes the end of a file for a closing quote, but not a mark of the document's end.
+  constexpr std::string_view end_of_document = "\n...\n";
+  const auto lines = std::ranges::count(text, '\n') + (text.ends_with('\n') ? 0 : 1);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    const auto documents = YAML::LoadAll(fmt::format("{}{}", text, end_of_document));
     if (documents.empty()) {
       return YAML::Node();
     }
@@ -42,6 +45,10 @@ YAML::Node parse_document(std::string_view text, const Source& source) {
           source.at(documents.back().Mark()));
     return documents.front();
   } catch (const YAML::Exception& error) {
+    YAML::Mark last = error.mark;
+    last.line = static_cast<int>(lines) - 1;
+    check(error.mark.line < lines, "{}: expected YAML, but it ends inside open quotes or brackets",
+          source.at(last));
     fail("{}: expected YAML, but it cannot be read: {}", source.at(error.mark), error.msg);
   }
 }
@@ -314,8 +321,10 @@ std::string describe_settings() {
   for (const Section& section : list_settings(defaults)) {
     text += fmt::format("{}:\n", section.name);
     for (const Field& field : section.fields) {
-      text += fmt::format("  {:<26} {:<12} {}\n{:41} {}\n", field.key, yaml_value(field),
-                          field.meaning, "", field.expected());
+      text += fmt::format(
+          "  {:<26} {:<12} {}\n{:41} {}{}\n", field.key, yaml_value(field), field.meaning, "",
+          field.expected(),
+          field.only_for ? fmt::format("; only for {}", type_name(*field.only_for)) : "");
     }
   }
   return text;
