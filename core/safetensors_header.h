@@ -1,4 +1,4 @@
-// The header of a safetensors file, taken apart and checked. Only core/safetensors.cpp needs it.
+// The header of a safetensors file, taken apart and checked. Users include core/safetensors.h.
 #pragma once
 
 #include <cstdint>

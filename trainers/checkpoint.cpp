@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/safetensors_header.h"
 
 namespace rondo {
 namespace {
@@ -23,6 +24,8 @@ constexpr int kFormat = 1;
 constexpr std::string_view kModelFile = "model.safetensors";
 constexpr std::string_view kTrainingFile = "training.safetensors";
 constexpr std::string_view kStateFile = "state.json";
+constexpr std::string_view kNoHash =
+    "0000000000000000000000000000000000000000000000000000000000000000";
 constexpr std::string_view kTemporaryPrefix = ".tmp-";
 constexpr std::string_view kStepPrefix = "step_";
 constexpr std::string_view kLast = "last";
@@ -60,11 +63,12 @@ std::string sha256(std::span<const std::byte> bytes) {
   return fmt::format("{:02x}", fmt::join(digest, ""));
 }
 
-// The hash of all of state.json but the hash itself.
-std::string hash_of(nlohmann::json document) {
-  document.erase("sha256");
-  const std::string text = document.dump();
-  return sha256(std::as_bytes(std::span(text)));
+// The hash of the text of state.json, which holds `own`, the hash itself, in place of zeros.
+std::string hash_of_state(std::string text, std::string_view own) {
+  const std::size_t at = text.find(own);
+  return at == std::string::npos
+             ? sha256({})
+             : sha256(std::as_bytes(std::span(text.replace(at, own.size(), kNoHash))));
 }
 
 // Parses JSON of bounded depth: writing a value out again recurses.
@@ -143,8 +147,10 @@ void write_checkpoint(const fs::path& folder, std::int64_t step, const Checkpoin
     write_safetensors(folder / kTrainingFile, checkpoint.training);
     document["files"][kTrainingFile] = describe(folder / kTrainingFile);
   }
-  document["sha256"] = hash_of(document);
-  write_file_atomically(folder / kStateFile, document.dump(2) + "\n");
+  document["sha256"] = kNoHash;
+  std::string text = document.dump(2) + "\n";
+  text.replace(text.find(kNoHash), kNoHash.size(), hash_of_state(text, kNoHash));
+  write_file_atomically(folder / kStateFile, text);
 }
 
 void move(const fs::path& from, const fs::path& to) {
@@ -209,6 +215,7 @@ void CheckpointFolder::remove_unused() const {
 void CheckpointFolder::save(std::int64_t step, const Checkpoint& checkpoint, bool is_best) {
   check(step >= 0, "[checkpoint] step {} is not possible", step);
   make_folder(folder_);
+  sync_folder(folder_.parent_path());
   remove_unused();
 
   // remove_unused() has left nothing of this name but `last` and `best`, which must stay.
@@ -256,14 +263,15 @@ SafetensorsFile open_verified(const fs::path& path, const nlohmann::json& record
 
 LoadedCheckpoint load_verified(const fs::path& folder) {
   const std::string state_file = (folder / kStateFile).string();
-  const nlohmann::json document = parse_json(read_file(state_file), state_file);
+  const std::string text = read_file(state_file);
+  const nlohmann::json document = parse_json(text, state_file);
   try {
     const auto format = document.at("format").get<std::int64_t>();
     check(format == kFormat,
           "{} has format {}; this version of Rondo reads format {}: update Rondo", state_file,
           format, kFormat);
     const auto expected = document.at("sha256").get<std::string>();
-    const std::string found = hash_of(document);
+    const std::string found = hash_of_state(text, expected);
     check(found == expected, "{} has SHA-256 {}; expected {}: it is damaged", state_file, found,
           expected);
     const nlohmann::json& files = document.at("files");
@@ -328,22 +336,24 @@ void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile&
   std::set<std::string_view> known;
   for (const auto& [name, target] : targets) {
     known.insert(name);
+    const std::string tensor = "tensor " + detail::quoted_for_message(name);
     if (!file.contains(name)) {
-      problems.push_back(fmt::format("{} of shape {} is missing", name, target.shape().str()));
+      problems.push_back(fmt::format("{} of shape {} is missing", tensor, target.shape().str()));
       continue;
     }
     const Tensor found = file.tensor(name);
     if (found.shape() != target.shape()) {
-      problems.push_back(fmt::format("{} has shape {}, expected {}", name, found.shape().str(),
+      problems.push_back(fmt::format("{} has shape {}, expected {}", tensor, found.shape().str(),
                                      target.shape().str()));
     } else if (found.dtype() != target.dtype()) {
-      problems.push_back(fmt::format("{} is {}, expected {}", name, rondo::name(found.dtype()),
+      problems.push_back(fmt::format("{} is {}, expected {}", tensor, rondo::name(found.dtype()),
                                      rondo::name(target.dtype())));
     }
   }
   for (const std::string& name : file.names()) {
     if (!known.contains(name)) {
-      problems.push_back(fmt::format("{} is not expected", name));
+      problems.push_back(
+          fmt::format("tensor {} is not expected", detail::quoted_for_message(name)));
     }
   }
   if (!problems.empty()) {

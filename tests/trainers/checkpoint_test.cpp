@@ -284,7 +284,7 @@ TEST_CASE("a run killed at any moment leaves a whole checkpoint", "[trainers][ch
     REQUIRE(child >= 0);
     if (child == 0) {
       try {
-        // Every second step again, as a resumed run saves it.
+        // The step that was reached again, as a run that goes on may save it.
         for (std::int64_t step = reached;; ++step) {
           folder.save(step, checkpoint_of(static_cast<double>(step)), step % 3 == 0);
         }
@@ -292,9 +292,15 @@ TEST_CASE("a run killed at any moment leaves a whole checkpoint", "[trainers][ch
         ::_exit(1);
       }
     }
-    ::usleep(static_cast<useconds_t>(1000 + 1700 * round));
-    ::kill(child, SIGKILL);
+    // One save at least, then anywhere in the next ones.
     int status = 0;
+    const fs::path before = fs::read_symlink(run.path() / "last");
+    while (fs::read_symlink(run.path() / "last") == before) {
+      REQUIRE(::waitpid(child, &status, WNOHANG) == 0);
+      ::usleep(100);
+    }
+    ::usleep(static_cast<useconds_t>(700 * round));
+    ::kill(child, SIGKILL);
     REQUIRE(::waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status));
 
@@ -328,18 +334,12 @@ TEST_CASE("a damaged checkpoint is refused and another one named", "[trainers][c
     const fs::path file = last / name;
     const std::string whole = read_bytes(file);
     SECTION(name + " with a changed byte") {
-      for (std::size_t at = 0; at < whole.size(); at += 7) {
+      for (std::size_t at = 0; at < whole.size(); ++at) {
         std::string bytes = whole;
         bytes[at] = static_cast<char>(bytes[at] ^ 1);
         write_bytes(file, bytes);
-        try {
-          // The layout of JSON is not part of what it says.
-          require_value(load_checkpoint(run.path(), CheckpointChoice::last), 2);
-          REQUIRE(name == "state.json");
-          REQUIRE(nlohmann::json::parse(bytes) == nlohmann::json::parse(whole));
-        } catch (const Error& error) {
-          REQUIRE_THAT(error.what(), ContainsSubstring(file.string()) && ContainsSubstring(advice));
-        }
+        INFO("byte " << at);
+        REQUIRE_THAT(error_of_load(), ContainsSubstring(file.string()));
       }
     }
     SECTION(name + " cut short") {
@@ -416,9 +416,9 @@ TEST_CASE("assign_tensors explains a file of another model", "[trainers][checkpo
                                       {"missing", Tensor::zeros({7})}};
   REQUIRE(error_of([&] { assign_tensors(targets, file, "model"); }) ==
           "cannot load the model from " + path.string() +
-              ": shape has shape [5, 3], expected [6, 3]; dtype is f32, expected f64; missing of "
-              "shape [7] is missing; extra is not expected; it was saved from another model: check "
-              "the configuration");
+              R"(: tensor "shape" has shape [5, 3], expected [6, 3]; tensor "dtype" is f32, )"
+              R"(expected f64; tensor "missing" of shape [7] is missing; tensor "extra" is not )"
+              "expected; it was saved from another model: check the configuration");
   // Nothing was copied on the way.
   REQUIRE(same_bits(targets[0].tensor, Tensor::zeros({2})));
 
@@ -426,6 +426,6 @@ TEST_CASE("assign_tensors explains a file of another model", "[trainers][checkpo
     targets.push_back({fmt::format("more.{}", i), Tensor::zeros({1})});
   }
   REQUIRE_THAT(error_of([&] { assign_tensors(targets, file, "model"); }),
-               ContainsSubstring("more.1 ") && !ContainsSubstring("more.2") &&
+               ContainsSubstring("more.1\"") && !ContainsSubstring("more.2") &&
                    ContainsSubstring("; and 9 more;"));
 }
