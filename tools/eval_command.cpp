@@ -1,0 +1,81 @@
+
+#include "core/parallel.h"
+#include "data/byte_corpus.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "trainers/evaluation.h"
+#include "trainers/model_file.h"
+
+namespace rondo {
+namespace {
+
+struct EvalOptions {
+  std::string path;
+  std::string split = "test";
+  std::string data;
+  std::int64_t window = 0;
+  std::int64_t batch_size = 1;
+  std::int64_t max_tokens = 0;
+  bool last = false;
+  int threads = 0;
+};
+
+void eval(const EvalOptions& options) {
+  set_num_threads(options.threads);
+  const LoadedModel loaded = load_model(load_checkpoint(
+      options.path, options.last ? CheckpointChoice::last : CheckpointChoice::best));
+  const ModelDescription& description = loaded.description;
+  const ByteCorpus corpus =
+      ByteCorpus::open(options.data.empty() ? description.corpus : options.data);
+  const Split split = options.split == "train" ? Split::train
+                      : options.split == "dev" ? Split::dev
+                                               : Split::test;
+  EvaluationOptions evaluation;
+  evaluation.window = options.window > 0 ? options.window : description.window;
+  evaluation.batch_size = options.batch_size;
+  evaluation.max_tokens = options.max_tokens;
+  const EvaluationResult result =
+      evaluate(*loaded.model, corpus.split(split), description.vocabulary, evaluation);
+  fmt::print("{} of {}: {:.4f} BPC ({:.4f} nats) over {} bytes, window {}, batch {}\n", name(split),
+             corpus.name(), result.bits_per_character(), result.nats_per_token, result.tokens,
+             evaluation.window, evaluation.batch_size);
+  if (!corpus.complete()) {
+    fmt::print(
+        "note: {} is only the beginning of the published corpus; do not compare with "
+        "published figures\n",
+        corpus.name());
+  }
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto options = std::make_shared<EvalOptions>();
+  CLI::App* command = app.add_subcommand("eval", "Measure bits per character of a trained model");
+  command
+      ->add_option("path", options->path,
+                   "A run folder (its best checkpoint), a checkpoint, or model.safetensors")
+      ->required();
+  command->add_option("--split", options->split, "train, dev or test")
+      ->check(CLI::IsMember({"train", "dev", "test"}))
+      ->capture_default_str();
+  command->add_option("--data", options->data, "Another corpus than the model was trained on");
+  command
+      ->add_option("--window", options->window,
+                   "Attention window; 0: the one the model was evaluated with in training")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--batch-size", options->batch_size, "Streams; the protocol is 1")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-tokens", options->max_tokens, "Only the first so many; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--last", options->last, "Of a run, the last checkpoint instead of the best");
+  add_threads_option(*command, options->threads);
+  command->footer(R"(Examples:
+  rondo eval runs/quickstart
+  rondo eval runs/quickstart --split dev --window 512
+  rondo eval model.safetensors --data data/enwik8)");
+  command->callback([options] { eval(*options); });
+}
+
+}  // namespace rondo

@@ -1,0 +1,188 @@
+#include <csignal>
+#include <iostream>
+
+#include "core/log.h"
+#include "core/parallel.h"
+#include "models/generation.h"
+#include "ops/cpu/gemm.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/progress.h"
+#include "tools/text.h"
+#include "trainers/config_yaml.h"
+#include "trainers/lm_trainer.h"
+
+namespace rondo {
+namespace {
+
+volatile std::sig_atomic_t stop_signal = 0;
+
+void request_stop(int signal) {
+  stop_signal = signal;
+  // A second signal ends the program at once: nobody should have to wait for a long step.
+  std::signal(signal, SIG_DFL);
+}
+
+// Shows a run in the terminal.
+class ConsoleObserver final : public TrainingObserver {
+ public:
+  ConsoleObserver(ProgressDisplay& display, const Config& config)
+      : display_(display), total_steps_(config.training.steps) {}
+
+  void on_start(std::int64_t step) override {
+    if (step > 0) {
+      display_.print_event(fmt::format("resumed at step {}", step));
+    }
+  }
+  void on_step(const StepReport& r) override {
+    display_.update({r.step, total_steps_, r.epoch, r.bits_per_character(), r.tokens_per_second,
+                     r.lr, r.grad_norm, r.seconds_left});
+  }
+  void on_evaluation(const EvaluationReport& report) override {
+    display_.print_evaluation({std::string(name(report.split)), report.step,
+                               report.result.bits_per_character(), report.best, report.best});
+  }
+
+ private:
+  ProgressDisplay& display_;
+  std::int64_t total_steps_;
+};
+
+std::string layers_text(const ModelConfig& model) {
+  std::string attending;
+  std::int64_t count = 0;
+  for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
+    if (layer_attends(model, layer)) {
+      attending += fmt::format("{}{}", count++ == 0 ? "" : ", ", layer + 1);
+    }
+  }
+  const std::string which = count == model.num_layers ? std::string("all")
+                            : count == 0              ? std::string("none")
+                                                      : attending;
+  return model.type == ModelType::srupp ? fmt::format("attention in {}", which)
+                                        : std::string("no attention");
+}
+
+void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
+  const Config& c = trainer.config();
+  const ByteCorpus& corpus = trainer.corpus();
+  const auto size = [&](Split split) {
+    return format_count(static_cast<double>(corpus.split(split).size()));
+  };
+  const std::string projection =
+      c.model.projection_size > 0 ? fmt::format(", projection {}", c.model.projection_size) : "";
+  display.print_summary(
+      "Rondo training run",
+      std::vector<std::pair<std::string, std::string>>{
+          {"model",
+           fmt::format("{}, {} layers of {}{}, {}",
+                       c.model.type == ModelType::srupp ? "SRU++" : "SRU", c.model.num_layers,
+                       c.model.hidden_size, projection, layers_text(c.model))},
+          {"parameters", format_count(static_cast<double>(count(trainer.model().parameters())))},
+          {"corpus", fmt::format("{}: {} train, {} dev, {} test, {} distinct bytes", corpus.name(),
+                                 size(Split::train), size(Split::dev), size(Split::test),
+                                 corpus.vocabulary().size())},
+          {"batch",
+           fmt::format("{} streams of {} positions{}", c.training.batch_size, c.training.unroll,
+                       c.training.accumulation_steps > 1
+                           ? fmt::format(", {} accumulated", c.training.accumulation_steps)
+                           : "")},
+          {"device",
+           fmt::format("{}, {} threads, {}", c.run.device, num_threads(), cpu::gemm_backend())},
+          {"run folder", trainer.folder().string()}});
+}
+
+void print_end(ProgressDisplay& display, const LmTrainer& trainer, const TrainingSummary& s) {
+  std::vector<std::pair<std::string, std::string>> rows{
+      {"steps", std::to_string(s.steps)},
+      {"trained on", format_count(static_cast<double>(s.tokens)) + " bytes"},
+      {"time", format_duration(s.seconds)},
+  };
+  if (s.best_step) {
+    rows.emplace_back("best dev",
+                      fmt::format("{:.3f} BPC at step {}", *s.best_dev_bpc, *s.best_step));
+  }
+  if (s.dev) {
+    rows.emplace_back("dev, whole", fmt::format("{:.3f} BPC", s.dev->bits_per_character()));
+  }
+  if (s.test) {
+    rows.emplace_back("test", fmt::format("{:.3f} BPC", s.test->bits_per_character()));
+  }
+  rows.emplace_back("checkpoints", (trainer.folder() / "checkpoints").string());
+  rows.emplace_back("learning curve", (trainer.folder() / "learning_curve.svg").string());
+  display.print_summary(s.stopped ? "Stopped; everything is saved" : "Done", rows);
+}
+
+void print_sample(const LmTrainer& trainer) {
+  const SampleConfig& sample_config = trainer.config().sample;
+  if (sample_config.length == 0) {
+    return;
+  }
+  const LoadedModel best = load_model(load_checkpoint(trainer.folder()));
+  GenerationOptions options;
+  options.length = sample_config.length;
+  options.sampling.temperature = sample_config.temperature;
+  options.window = best.description.window;
+  options.seed = trainer.config().run.seed;
+  fmt::print("\nA sample at temperature {}:\n", sample_config.temperature);
+  print_generated(*best.model, best.description.vocabulary, sample_config.prompt, options);
+}
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool resume = false;
+};
+
+void train(const TrainOptions& options) {
+  const Config config = load_config(options.config, options.overrides);
+  LmTrainer trainer(config, options.resume);
+  ProgressDisplay display(std::cout, detect_terminal(1), {config.logging.every});
+  print_start(display, trainer);
+
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  ConsoleObserver observer(display, config);
+  const TrainingSummary summary = trainer.run(observer, [] { return stop_signal != 0; });
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+
+  print_end(display, trainer, summary);
+  if (summary.stopped) {
+    fmt::print("\nGo on with: rondo train {} --resume\n", options.config);
+  } else {
+    print_sample(trainer);
+  }
+}
+
+}  // namespace
+
+void add_threads_option(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "CPU threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
+}
+
+void add_train_command(CLI::App& app) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* command = app.add_subcommand("train", "Train a language model from a config");
+  command->add_option("config", options->config, "YAML config, see configs/")->required();
+  command
+      ->add_option("--set", options->overrides,
+                   "Change a setting: section.key=value, in YAML; may be given often")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_flag("--resume", options->resume,
+                    "Go on from the run's last checkpoint; from the start if there is none");
+  command->footer(R"(Examples:
+  rondo train configs/quickstart.yaml
+  rondo train configs/quickstart.yaml --set training.steps=5000 --set run.folder=runs/longer
+  rondo train configs/quickstart.yaml --resume
+
+Ctrl-C finishes the step, saves and exits; --resume then continues as if nothing had happened.
+All settings: rondo settings)");
+  command->callback([options] { train(*options); });
+}
+
+}  // namespace rondo
