@@ -196,19 +196,22 @@ std::optional<fs::path> CheckpointFolder::last() const { return find_last(folder
 std::optional<fs::path> CheckpointFolder::best() const { return find_best(folder_); }
 
 // Step folders are removed only if they are neither `last` nor `best`; other names are not ours.
+// Failures are reported, not thrown, as by discard().
 void CheckpointFolder::remove_unused() const {
-  const auto kept_last = last();
-  const auto kept_best = best();
-  for (const fs::path& entry : entries_of(folder_)) {
-    const std::string name = entry.filename().string();
-    if (is_leftover(name)) {
-      discard(entry);
-    } else if (StepName::parse(name) && is_folder(entry)) {
+  try {
+    const auto kept_last = last();
+    const auto kept_best = best();
+    for (const fs::path& entry : entries_of(folder_)) {
+      const std::string name = entry.filename().string();
       const auto target = linked(folder_, name);
-      if (target != kept_last && target != kept_best) {
+      const bool unused =
+          StepName::parse(name) && is_folder(entry) && target != kept_last && target != kept_best;
+      if (unused || is_leftover(name)) {
         discard(entry);
       }
     }
+  } catch (const Error& error) {
+    spdlog::warn("old checkpoints were not removed: {}", error.what());
   }
 }
 
@@ -236,11 +239,7 @@ void CheckpointFolder::save(std::int64_t step, const Checkpoint& checkpoint, boo
     }
     link(folder_, kLast, target);
   } catch (...) {
-    try {
-      remove_unused();
-    } catch (const Error& error) {
-      spdlog::warn("{}", error.what());
-    }
+    remove_unused();
     throw;
   }
   remove_unused();
