@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "data/byte_vocabulary.h"
-#include "data/checksum.h"
 #include "data/zip_entry.h"
 
 namespace rondo {
@@ -113,7 +113,7 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const std::stri
     const Bytes part = splits[index(split)];
     write_file_atomically(split_path(folder, split),
                           [part](FileWriter& writer) { writer.write(std::as_bytes(part)); });
-    manifest.splits[index(split)] = {.bytes = part.size(), .sha256 = sha256(part)};
+    manifest.splits[index(split)] = {.bytes = part.size(), .sha256 = sha256(std::as_bytes(part))};
   }
   write_manifest(folder, manifest);
   return {.manifest = std::move(manifest)};
@@ -139,7 +139,7 @@ bool is_whole_enwik8(const std::filesystem::path& path, Bytes bytes, const Enwik
   if (bytes.size() < options.bytes) {
     return false;
   }
-  const std::string found = sha1(bytes);
+  const std::string found = sha1(std::as_bytes(bytes));
   check(found == options.sha1,
         "{} is as long as Enwik8 but is not Enwik8: its SHA-1 is {}; expected {}. Fetch it again "
         "from {}",

@@ -1,7 +1,6 @@
 #include "trainers/checkpoint.h"
 
 #include <fmt/ranges.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 #include <set>
 #include <system_error>
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
@@ -55,13 +55,6 @@ struct StepName {
   }
   friend auto operator<=>(const StepName&, const StepName&) = default;
 };
-
-std::string sha256(std::span<const std::byte> bytes) {
-  std::array<unsigned char, 32> digest{};
-  check(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1,
-        "SHA-256 is not available from OpenSSL; check its configuration");
-  return fmt::format("{:02x}", fmt::join(digest, ""));
-}
 
 // The hash of the text of state.json, which holds `own`, the hash itself, in place of zeros.
 std::string hash_of_state(std::string text, std::string_view own) {

@@ -1,4 +1,4 @@
-#include "data/checksum.h"
+#include "core/checksum.h"
 
 #include <openssl/evp.h>
 
@@ -9,7 +9,7 @@
 namespace rondo {
 namespace {
 
-std::string digest(const EVP_MD* algorithm, std::span<const std::uint8_t> bytes) {
+std::string digest(const EVP_MD* algorithm, std::span<const std::byte> bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> value{};
   unsigned int size = 0;
   check(EVP_Digest(bytes.data(), bytes.size(), value.data(), &size, algorithm, nullptr) == 1,
@@ -23,8 +23,8 @@ std::string digest(const EVP_MD* algorithm, std::span<const std::uint8_t> bytes)
 
 }  // namespace
 
-std::string sha1(std::span<const std::uint8_t> bytes) { return digest(EVP_sha1(), bytes); }
+std::string sha1(std::span<const std::byte> bytes) { return digest(EVP_sha1(), bytes); }
 
-std::string sha256(std::span<const std::uint8_t> bytes) { return digest(EVP_sha256(), bytes); }
+std::string sha256(std::span<const std::byte> bytes) { return digest(EVP_sha256(), bytes); }
 
 }  // namespace rondo
