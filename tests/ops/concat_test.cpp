@@ -111,5 +111,5 @@ TEST_CASE("concat, split and narrow explain what does not fit", "[ops][concat]")
             split(a, {1, 1}, -1);
           }) == "[split] sizes [1, 1] do not add up to dimension 1 of shape [4, 3]");
   REQUIRE(error_of([&] { narrow(a, 3, 2); }) ==
-          "[narrow] rows 3 to 5 do not exist in shape [4, 3]");
+          "[narrow] 2 rows from row 3 on do not exist in shape [4, 3]");
 }
