@@ -18,6 +18,8 @@ namespace {
   std::string_view advice;
   if (code == ENOSPC || code == EDQUOT) {
     advice = "; free some space or choose another folder";
+  } else if (code == EFBIG) {
+    advice = "; raise the limit on the size of files (ulimit -f) or choose another file system";
   } else if (code == EACCES || code == EROFS || code == EPERM) {
     advice = "; choose a folder you may write to or change its permissions";
   } else if (code == ENOENT) {

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
-#include "ops/cpu/reduce.h"
+#include "core/reduce.h"
 #include "ops/ids.h"
 
 namespace rondo {

@@ -1,8 +1,8 @@
 #include "ops/elementwise.h"
 
 #include "core/parallel.h"
+#include "core/reduce.h"
 #include "core/scalar/activation.h"
-#include "ops/cpu/reduce.h"
 
 namespace rondo {
 namespace {

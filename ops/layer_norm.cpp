@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/parallel.h"
-#include "ops/cpu/reduce.h"
+#include "core/reduce.h"
 
 namespace rondo {
 namespace {

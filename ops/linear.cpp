@@ -122,4 +122,6 @@ Variable matmul(const Variable& a, const Variable& b) {
                 });
 }
 
+std::string_view matmul_backend() { return cpu::gemm_backend(); }
+
 }  // namespace rondo

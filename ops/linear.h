@@ -1,6 +1,8 @@
 // Products with a weight matrix.
 #pragma once
 
+#include <string_view>
+
 #include "autograd/variable.h"
 
 namespace rondo {
@@ -14,5 +16,8 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias 
 
 // The product of two matrices, (m, k) times (k, n).
 Variable matmul(const Variable& a, const Variable& b);
+
+// "oneDNN 2.6.3" or "Eigen 3.4.0": what computes f32 products on the CPU in this build.
+std::string_view matmul_backend();
 
 }  // namespace rondo

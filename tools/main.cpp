@@ -1,10 +1,13 @@
 // `rondo`: trains, evaluates and samples recurrent-attention language models.
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <system_error>
 
 #include "core/error.h"
 #include "core/log.h"
-#include "ops/cpu/gemm.h"
+#include "ops/linear.h"
 #include "tools/commands.h"
 
 namespace {
@@ -15,15 +18,31 @@ constexpr const char* kFooter = R"(Start here:
 
 Every command explains itself: rondo train --help)";
 
+// Writes that fail say so as errors instead of ending the program without a word: a file beyond the
+// size limit, and a reader of our output that has gone away (`rondo generate ... | head`). The
+// latter does not stop a training run.
+void ignore_write_signals() {
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// What is still buffered goes out now, where a failure can be told.
+void flush_output() {
+  if (std::fflush(stdout) != 0) {
+    throw std::system_error(errno, std::generic_category(), "cannot write the output");
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  ignore_write_signals();
   rondo::configure_log();
   CLI::App app{"Rondo: SRU, projected SRU and SRU++ language models", "rondo"};
   app.footer(kFooter);
   app.require_subcommand(1);
   app.set_version_flag("--version", [] {
-    return fmt::format("rondo {} (matrix products: {})", RONDO_VERSION, rondo::cpu::gemm_backend());
+    return fmt::format("rondo {} (matrix products: {})", RONDO_VERSION, rondo::matmul_backend());
   });
   rondo::add_train_command(app);
   rondo::add_eval_command(app);
@@ -33,10 +52,16 @@ int main(int argc, char** argv) {
   rondo::add_settings_command(app);
   try {
     app.parse(argc, argv);
+    flush_output();
     return 0;
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   } catch (const rondo::Error& error) {
+    fmt::print(stderr, "rondo: {}\n", error.what());
+  } catch (const std::system_error& error) {
+    if (error.code().value() == EPIPE) {
+      return 0;  // nobody reads on, so all that was wanted is done
+    }
     fmt::print(stderr, "rondo: {}\n", error.what());
   } catch (const std::exception& error) {
     fmt::print(stderr, "rondo: something unexpected went wrong: {}\n", error.what());

@@ -4,7 +4,7 @@
 #include "core/log.h"
 #include "core/parallel.h"
 #include "models/generation.h"
-#include "ops/cpu/gemm.h"
+#include "ops/linear.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/progress.h"
@@ -88,7 +88,7 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
                            ? fmt::format(", {} accumulated", c.training.accumulation_steps)
                            : "")},
           {"device",
-           fmt::format("{}, {} threads, {}", c.run.device, num_threads(), cpu::gemm_backend())},
+           fmt::format("{}, {} threads, {}", c.run.device, num_threads(), matmul_backend())},
           {"run folder", trainer.folder().string()}});
 }
 

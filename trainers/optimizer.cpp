@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "core/parallel.h"
+#include "core/reduce.h"
 #include "core/scalar/optimizer_step.h"
-#include "ops/cpu/reduce.h"
 
 namespace rondo {
 namespace {

@@ -1,0 +1,29 @@
+# `cmake --install build`: the program, the library with its headers, and a package that other
+# projects find with find_package(rondo). A project that adds this one as a folder installs itself.
+if(NOT PROJECT_IS_TOP_LEVEL)
+  return()
+endif()
+include(CMakePackageConfigHelpers)
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/rondo)
+
+install(TARGETS rondo EXPORT rondoTargets)
+install(TARGETS rondo_cli RUNTIME)
+# ops/cpu holds kernels that no public header includes.
+install(DIRECTORY core autograd ops models data trainers
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN cpu EXCLUDE)
+install(FILES rondo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo)
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/rondo)
+
+if(RONDO_WITH_ONEDNN AND TARGET DNNL::dnnl)
+  set(rondo_uses_onednn ON)
+else()
+  set(rondo_uses_onednn OFF)
+endif()
+install(EXPORT rondoTargets NAMESPACE rondo:: DESTINATION ${package_folder})
+configure_package_config_file(cmake/rondoConfig.cmake.in ${PROJECT_BINARY_DIR}/rondoConfig.cmake
+  INSTALL_DESTINATION ${package_folder} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/rondoConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/rondoConfig.cmake ${PROJECT_BINARY_DIR}/rondoConfigVersion.cmake
+  DESTINATION ${package_folder})
