@@ -6,9 +6,10 @@
 #include "ops/cross_entropy.h"
 
 namespace rondo {
+namespace {
 
-EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
-                          const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
+StreamBatcher batches(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
+                      const EvaluationOptions& options) {
   if (options.max_tokens > 0) {
     text = text.first(std::min(text.size(), static_cast<std::size_t>(options.max_tokens) + 1));
   }
@@ -16,8 +17,19 @@ EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8
   streams.batch_size = options.batch_size;
   streams.unroll = options.window;
   streams.allow_short = true;
-  const StreamBatcher batcher(text, vocabulary, streams);
+  return StreamBatcher(text, vocabulary, streams);
+}
 
+}  // namespace
+
+void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
+                    const EvaluationOptions& options) {
+  batches(text, vocabulary, options);
+}
+
+EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
+                          const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
+  const StreamBatcher batcher = batches(text, vocabulary, options);
   const NoGradGuard no_grad;
   const LanguageModelContext context{{}, options.window, options.window};
   LanguageModelState state;

@@ -32,4 +32,8 @@ struct EvaluationResult {
 EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
                           const ByteVocabulary& vocabulary, const EvaluationOptions& options);
 
+// Throws the Error that evaluate would throw for this text, without evaluating.
+void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
+                    const EvaluationOptions& options);
+
 }  // namespace rondo

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "ops/cross_entropy.h"
 #include "ops/elementwise.h"
+#include "trainers/config_validation.h"
 #include "trainers/config_yaml.h"
 #include "trainers/run_recorder.h"
 #include "trainers/schedule.h"
@@ -34,9 +35,19 @@ std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& cor
 }
 
 // Threads are set before anything runs on them.
-const Config& with_threads(const Config& config) {
+const Config& checked(const Config& config) {
+  validate(config);
+  check(!config.run.folder.empty(), "run.folder: expected a folder to keep the run in, found none");
   set_num_threads(static_cast<int>(config.run.threads));
   return config;
+}
+
+EvaluationOptions evaluation_options(const Config& config) {
+  EvaluationOptions options;
+  options.window = config.evaluation.unroll > 0 ? config.evaluation.unroll : config.training.unroll;
+  options.batch_size = config.evaluation.batch_size;
+  options.max_tokens = config.evaluation.max_tokens;
+  return options;
 }
 
 // Gives every tensor its name behind `prefix`.
@@ -53,7 +64,7 @@ constexpr std::string_view kStatePrefix = "state.";
 }  // namespace
 
 LmTrainer::LmTrainer(const Config& config, bool resume)
-    : config_(with_threads(config)),
+    : config_(checked(config)),
       folder_(config.run.folder),
       corpus_(ByteCorpus::open(config.data.corpus)),
       batches_(corpus_.split(Split::train), corpus_.vocabulary(), stream_options(config)),
@@ -67,6 +78,8 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
         "{} already holds a run (saved at {}); continue it with --resume, or choose another folder "
         "with --set run.folder=...",
         folder_.string(), last ? last->filename().string() : "");
+  // Found out now, not at the first evaluation, when steps would be lost.
+  require_enough(corpus_.split(Split::dev), corpus_.vocabulary(), evaluation_options(config_));
   make_folder(folder_);
   if (last) {
     resume_from(load_checkpoint(*last, CheckpointChoice::last));
@@ -75,10 +88,6 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
 }
 
 LmTrainer::~LmTrainer() = default;
-
-std::int64_t LmTrainer::window() const {
-  return config_.evaluation.unroll > 0 ? config_.evaluation.unroll : config_.training.unroll;
-}
 
 void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
   const std::string where = checkpoint.path.string();
@@ -115,6 +124,18 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     const nlohmann::json state = nlohmann::json::parse(*checkpoint.state_json);
     check(state.at("version") == kStateVersion, "{}: training state of version {}; expected {}",
           where, state.at("version").dump(), kStateVersion);
+    // Where the run stands in its data means nothing in other data, or in data cut otherwise.
+    const std::size_t train_bytes = corpus_.split(Split::train).size();
+    check(state.at("train_bytes") == train_bytes,
+          "{} was trained on a corpus with {} bytes in train, {} has {}; resume with the corpus it "
+          "was trained on ({})",
+          where, state.at("train_bytes").dump(), config_.data.corpus, train_bytes, saved.corpus);
+    check(state.at("batch_size") == config_.training.batch_size &&
+              state.at("unroll") == config_.training.unroll,
+          "{} was trained with training.batch_size {} and training.unroll {}, the config says {} "
+          "and {}; a run keeps these settings: resume with them",
+          where, state.at("batch_size").dump(), state.at("unroll").dump(),
+          config_.training.batch_size, config_.training.unroll);
     progress_.step = state.at("step");
     progress_.epoch = state.at("epoch");
     progress_.segment = state.at("segment");
@@ -130,6 +151,17 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     fail("{}: the training state is damaged ({}); resume from another checkpoint", where,
          problem.what());
   }
+}
+
+void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
+  const auto last = checkpoints_.last();
+  fail(
+      "training stopped at step {}: {}; {}. Try a lower optimizer.lr, a longer "
+      "schedule.warmup_steps or training.clip_grad_norm below {}",
+      step, what,
+      last ? fmt::format("the last good checkpoint is {}", last->string())
+           : std::string("nothing was saved yet"),
+      config_.training.clip_grad_norm > 0 ? config_.training.clip_grad_norm : 1.0);
 }
 
 StepReport LmTrainer::train_step() {
@@ -155,16 +187,9 @@ StepReport LmTrainer::train_step() {
   report.lr =
       learning_rate(config_.schedule, config_.optimizer.lr, config_.training.steps, progress_.step);
   report.grad_norm = grad_norm(parameters_);
-  const bool finite = std::isfinite(report.nats_per_token) && std::isfinite(report.grad_norm);
-  if (!finite) {
-    const auto last = checkpoints_.last();
-    fail(
-        "training stopped at step {}: the loss is {} and the gradient norm {}; {}. Try a lower "
-        "optimizer.lr, a longer schedule.warmup_steps or training.clip_grad_norm below {}",
-        progress_.step + 1, report.nats_per_token, report.grad_norm,
-        last ? fmt::format("the last good checkpoint is {}", last->string())
-             : std::string("nothing was saved yet"),
-        config_.training.clip_grad_norm > 0 ? config_.training.clip_grad_norm : 1.0);
+  if (!std::isfinite(report.nats_per_token) || !std::isfinite(report.grad_norm)) {
+    stop_astray(progress_.step + 1, fmt::format("the loss is {} and the gradient norm {}",
+                                                report.nats_per_token, report.grad_norm));
   }
   optimizer_->step(report.lr, clip_factor(report.grad_norm, config_.training.clip_grad_norm));
   ++progress_.step;
@@ -176,13 +201,13 @@ StepReport LmTrainer::train_step() {
 }
 
 EvaluationReport LmTrainer::evaluate_dev() {
-  EvaluationOptions options;
-  options.window = window();
-  options.batch_size = config_.evaluation.batch_size;
-  options.max_tokens = config_.evaluation.max_tokens;
   EvaluationReport report;
   report.step = progress_.step;
-  report.result = evaluate(*model_, corpus_.split(Split::dev), corpus_.vocabulary(), options);
+  report.result = evaluate(*model_, corpus_.split(Split::dev), corpus_.vocabulary(),
+                           evaluation_options(config_));
+  if (!std::isfinite(report.result.nats_per_token)) {
+    stop_astray(progress_.step, fmt::format("the loss on dev is {}", report.result.nats_per_token));
+  }
   report.best = !progress_.best_step || report.result.nats_per_token < progress_.best_nats;
   if (report.best) {
     progress_.best_step = progress_.step;
@@ -192,10 +217,15 @@ EvaluationReport LmTrainer::evaluate_dev() {
 }
 
 void LmTrainer::save(bool best, TrainingObserver& observer) {
+  // A step can overflow the weights before any loss shows it; the checkpoint before is worth more.
+  if (!all_finite(parameters_)) {
+    stop_astray(progress_.step, "the weights are no longer finite");
+  }
   Checkpoint checkpoint;
   checkpoint.model = tensors_of(parameters_);
   checkpoint.model_metadata =
-      to_metadata({config_.model, corpus_.vocabulary(), window(), config_.data.corpus});
+      to_metadata({config_.model, corpus_.vocabulary(), evaluation_options(config_).window,
+                   config_.data.corpus});
   append_named(checkpoint.training, kOptimizerPrefix, optimizer_->state());
   append_named(checkpoint.training, kStatePrefix, state_.named());
   const nlohmann::json state = {
@@ -203,6 +233,9 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
       {"step", progress_.step},
       {"epoch", progress_.epoch},
       {"segment", progress_.segment},
+      {"train_bytes", corpus_.split(Split::train).size()},
+      {"batch_size", config_.training.batch_size},
+      {"unroll", config_.training.unroll},
       {"tokens", progress_.tokens},
       {"seconds", progress_.seconds},
       {"best_step", progress_.best_step ? nlohmann::json(*progress_.best_step) : nlohmann::json()},
@@ -218,7 +251,7 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
 void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observer) {
   const LoadedModel best = load_model(load_checkpoint(folder_, CheckpointChoice::best));
   EvaluationOptions options;
-  options.window = window();
+  options.window = evaluation_options(config_).window;
   const auto run = [&](Split split) {
     const EvaluationResult result =
         evaluate(*best.model, corpus_.split(split), corpus_.vocabulary(), options);

@@ -64,13 +64,15 @@ class LmTrainer {
  public:
   // Opens the data, builds the model and, when `resume`, continues from the run's last checkpoint
   // (from the start if there is none). Without `resume`, a folder that already holds checkpoints is
-  // an Error: nothing saved is overwritten.
+  // an Error: nothing saved is overwritten. Throws Error, too, for a config that does not hold
+  // (trainers/config_validation.h), for data too short for it, and for a checkpoint of another
+  // model, corpus, batch_size or unroll.
   LmTrainer(const Config& config, bool resume);
   ~LmTrainer();
 
   // Trains until training.steps, or until `stop_requested` says true between two steps: then the
   // state is saved so that a resumed run goes on as if it had never stopped. Throws Error when the
-  // loss or the gradient is no longer finite; the checkpoints stay.
+  // loss, the gradient or the weights are no longer finite; the checkpoints stay.
   TrainingSummary run(TrainingObserver& observer, const std::function<bool()>& stop_requested);
 
   const ByteCorpus& corpus() const { return corpus_; }
@@ -97,7 +99,8 @@ class LmTrainer {
   EvaluationReport evaluate_dev();
   void save(bool best, TrainingObserver& observer);
   void evaluate_best(TrainingSummary& summary, TrainingObserver& observer);
-  std::int64_t window() const;
+  // Throws the Error of a run whose numbers are no longer finite.
+  [[noreturn]] void stop_astray(std::int64_t step, const std::string& what) const;
 
   Config config_;
   std::filesystem::path folder_;

@@ -1,5 +1,6 @@
 #include "trainers/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/parallel.h"
@@ -166,6 +167,16 @@ void zero_grads(const Parameters& parameters) {
   for (NamedVariable p : parameters) {
     p.variable.zero_grad();
   }
+}
+
+bool all_finite(const Parameters& parameters) {
+  return std::all_of(parameters.begin(), parameters.end(), [](const NamedVariable& p) {
+    return dispatch_compute(p.variable.dtype(), "all_finite", [&]<typename T>(Type<T>) {
+      const auto values = p.variable.value().values<T>();
+      return std::all_of(values.begin(), values.end(),
+                         [](T value) { return std::isfinite(value); });
+    });
+  });
 }
 
 }  // namespace rondo

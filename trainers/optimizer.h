@@ -45,5 +45,7 @@ double grad_norm(const Parameters& parameters);
 // PyTorch's clip_grad_norm_ computes it: max_norm / (norm + 1e-6) where that is below 1.
 double clip_factor(double norm, double max_norm);
 void zero_grads(const Parameters& parameters);
+// Whether no element of any parameter is NaN or infinite.
+bool all_finite(const Parameters& parameters);
 
 }  // namespace rondo

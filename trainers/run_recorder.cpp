@@ -1,5 +1,7 @@
 #include "trainers/run_recorder.h"
 
+#include <algorithm>
+
 #include "core/file.h"
 #include "trainers/learning_curve.h"
 
@@ -56,11 +58,21 @@ void RunRecorder::evaluation(const EvaluationReport& report) {
 
 void RunRecorder::final(const TrainingSummary& summary) {
   const std::int64_t step = summary.best_step.value_or(summary.steps);
+  const std::vector<MetricsRecord> records = read_metrics(folder_ / "metrics.jsonl");
+  const auto write_once = [&](std::string_view kind, const EvaluationResult& result) {
+    // A finished run that is resumed comes to the same results again.
+    const bool known = std::any_of(records.begin(), records.end(), [&](const MetricsRecord& r) {
+      return r.kind == kind && r.step == step && r.number("bpc") == result.bits_per_character();
+    });
+    if (!known) {
+      write_evaluation(kind, step, result);
+    }
+  };
   if (summary.dev) {
-    write_evaluation("final_dev", step, *summary.dev);
+    write_once("final_dev", *summary.dev);
   }
   if (summary.test) {
-    write_evaluation("test", step, *summary.test);
+    write_once("test", *summary.test);
   }
 }
 
