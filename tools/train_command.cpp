@@ -149,7 +149,11 @@ void train(const TrainOptions& options) {
 
   print_end(display, trainer, summary);
   if (summary.stopped) {
-    fmt::print("\nGo on with: rondo train {} --resume\n", options.config);
+    std::string again = fmt::format("rondo train {}", options.config);
+    for (const std::string& setting : options.overrides) {
+      again += fmt::format(" --set '{}'", setting);
+    }
+    fmt::print("\nGo on with: {} --resume\n", again);
   } else {
     print_sample(trainer);
   }
