@@ -149,7 +149,9 @@ void train(const TrainOptions& options) {
 
   print_end(display, trainer, summary);
   if (summary.stopped) {
-    fmt::print("\nGo on with: rondo train {} --resume\n", options.config);
+    // The run's own copy of its settings: it has what --set changed.
+    fmt::print("\nGo on with: rondo train {} --resume\n",
+               quote_for_shell((trainer.folder() / "config.yaml").string()));
   } else {
     print_sample(trainer);
   }
