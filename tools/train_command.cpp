@@ -149,11 +149,9 @@ void train(const TrainOptions& options) {
 
   print_end(display, trainer, summary);
   if (summary.stopped) {
-    std::string again = fmt::format("rondo train {}", options.config);
-    for (const std::string& setting : options.overrides) {
-      again += fmt::format(" --set '{}'", setting);
-    }
-    fmt::print("\nGo on with: {} --resume\n", again);
+    // The run's own copy of its settings: it has what --set changed.
+    fmt::print("\nGo on with: rondo train {} --resume\n",
+               quote_for_shell((trainer.folder() / "config.yaml").string()));
   } else {
     print_sample(trainer);
   }

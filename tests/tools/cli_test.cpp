@@ -182,9 +182,8 @@ TEST_CASE("a signal stops a run cleanly, and a resumed run ends with the same by
     INFO(stopped.out << stopped.err);
     REQUIRE(stopped.exit_code == 0);
     CHECK_THAT(stopped.out, ContainsSubstring("Stopped; everything is saved"));
-    CHECK_THAT(stopped.out,
-               ContainsSubstring("--set 'training.steps=1500'") && ContainsSubstring("--resume"));
-    const ShellResult resumed = work.shell(train + "stopped --resume");
+    CHECK_THAT(stopped.out, ContainsSubstring("rondo train stopped/config.yaml --resume"));
+    const ShellResult resumed = work.shell("$RONDO train stopped/config.yaml --resume");
     REQUIRE(resumed.exit_code == 0);
     CHECK_THAT(resumed.out, ContainsSubstring("resumed at step"));
     for (const char* file : {"model.safetensors", "training.safetensors"}) {

@@ -47,3 +47,11 @@ TEST_CASE("text is measured and cut in letters, not bytes", "[tools][format]") {
   REQUIRE(truncate_columns(text, 4) == text);
   REQUIRE(truncate_columns(text, 9) == text);
 }
+
+TEST_CASE("text is quoted where a shell would take it apart", "[tools][format]") {
+  REQUIRE(quote_for_shell("runs/quickstart/config.yaml") == "runs/quickstart/config.yaml");
+  REQUIRE(quote_for_shell("my runs/a") == "'my runs/a'");
+  REQUIRE(quote_for_shell("it's") == "'it'\\''s'");
+  REQUIRE(quote_for_shell("$HOME") == "'$HOME'");
+  REQUIRE(quote_for_shell("") == "''");
+}
