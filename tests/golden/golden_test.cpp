@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-
 #include "core/safetensors.h"
 #include "models/language_model.h"
 #include "models/reference_state.h"
