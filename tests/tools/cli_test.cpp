@@ -1,224 +1,409 @@
-// The program as a user meets it: commands, files and messages.
+// The program itself, from the command line to its exit code.
+#include <csignal>
 #include <filesystem>
+#include <regex>
 
-#include "tests/support/catch.h"
-#include "tests/support/shell.h"
+#include "core/safetensors.h"
+#include "tests/support/process.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/testing.h"
+#include "tools/format.h"
 
+using namespace rondo;
 using namespace rondo::testing;
 
 namespace {
 
-namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
 
-// A folder with a small corpus and a config that trains on it in a moment.
-class Workplace {
- public:
-  Workplace() {
-    std::string text;
-    for (int i = 0; i < 400; ++i) {
-      text += "line " + std::to_string(i * 7919 % 1000) + " of a song\n";
-    }
-    write_bytes(folder / "song.txt", text);
-    write_bytes(folder / "tiny.yaml", R"(data:
-  corpus: corpus
-run:
-  threads: 1
-model:
-  hidden_size: 16
-  projection_size: 8
-  num_layers: 2
-  dropout: 0.1
-training:
-  steps: 30
-  batch_size: 4
-  unroll: 16
-evaluation:
-  every: 10
-checkpoint:
-  every: 10
-sample:
-  length: 20
-)");
-    REQUIRE(shell("$RONDO prepare text song.txt --output corpus").exit_code == 0);
+// What CLI11 exits with (CLI/Error.hpp).
+constexpr int kInvalid = 105;
+constexpr int kRequired = 106;
+constexpr int kUnexpected = 109;
+
+// However it ends, it is neither killed nor aborts.
+void require_orderly(const ProcessResult& result) {
+  INFO(result.out << result.err);
+  REQUIRE(result.exit_code < 128);
+  REQUIRE((result.out + result.err).find("terminate called") == std::string::npos);
+}
+
+ProcessResult rondo_does(Words words) {
+  words.insert(words.begin(), RONDO_BINARY);
+  ProcessResult result = run_process(words);
+  require_orderly(result);
+  return result;
+}
+
+// Standard output of a call that succeeds.
+std::string output_of(const Words& words) {
+  const ProcessResult result = rondo_does(words);
+  INFO(result.out << result.err);
+  REQUIRE(result.exit_code == 0);
+  return result.out;
+}
+
+// The message of a call that fails.
+std::string failure_of(const Words& words, int exit_code = 1) {
+  const ProcessResult result = rondo_does(words);
+  INFO(result.out << result.err);
+  REQUIRE(result.exit_code == exit_code);
+  return result.err;
+}
+
+// A POSIX shell's command line, in which `rondo` is the program.
+ProcessResult shell(const std::string& command) {
+  const std::string folder = std::filesystem::path(RONDO_BINARY).parent_path().string();
+  ProcessResult result =
+      run_process({"/bin/sh", "-c", "PATH=" + shell_quoted(folder) + ":$PATH; " + command});
+  require_orderly(result);
+  return result;
+}
+
+std::string sample_text() {
+  std::string text;
+  for (int line = 0; text.size() < 6000; ++line) {
+    text += fmt::format("line {} of a small text\n", line);
+  }
+  return text;
+}
+
+// A folder with a corpus and a config; its name has a space and a quote.
+struct Workplace {
+  explicit Workplace(const std::string& more = "") : folder(temporary / "it's here") {
+    std::filesystem::create_directory(folder);
+    write_bytes(folder / "text.txt", sample_text());
+    output_of({"prepare", "text", path("text.txt"), "--output", path("corpus")});
+    write_bytes(folder / "tiny.yaml",
+                "run: {threads: 1, folder: \"" + path("run") + "\"}\n" + "data: {corpus: \"" +
+                    path("corpus") + "\"}\n" +
+                    "model: {hidden_size: 16, num_layers: 2, projection_size: 4, dropout: 0.1}\n"
+                    "training: {steps: 8, batch_size: 2, unroll: 16}\n"
+                    "optimizer: {lr: 5e-3}\n"
+                    "schedule: {type: constant}\n"
+                    "evaluation: {every: 4, batch_size: 8}\n"
+                    "checkpoint: {every: 4}\n"
+                    "logging: {every: 1}\n"
+                    "sample: {length: 20}\n" +
+                    more);
   }
 
-  ShellResult shell(const std::string& command) const {
-    ShellResult result = run_shell(folder, command);
-    INFO(command << "\n" << result.out << result.err);
-    CHECK(result.err.find("terminate called") == std::string::npos);
-    return result;
-  }
-  // Runs a command that must fail with exit code 1 and one message on standard error.
-  std::string error_of(const std::string& command) const {
-    const ShellResult result = shell(command);
-    INFO(command << "\n" << result.out << result.err);
-    CHECK(result.exit_code == 1);
-    CHECK(result.err.rfind("rondo: ", 0) == 0);
-    return result.err;
+  std::string path(std::string_view name) const { return (folder / name).string(); }
+  std::string config() const { return path("tiny.yaml"); }
+  std::string model_of(std::string_view run) const {
+    return read_bytes(folder / run / "checkpoints" / "last" / "model.safetensors");
   }
 
-  TemporaryFolder folder;
+  // Trains, without whatever takes time and shows nothing here.
+  void train(const Words& more = {}) const {
+    Words words{"train", config(),         "--set", "evaluation.test_at_end=false",
+                "--set", "sample.length=0"};
+    words.insert(words.end(), more.begin(), more.end());
+    output_of(words);
+  }
+
+  TemporaryFolder temporary;
+  std::filesystem::path folder;
 };
 
 }  // namespace
 
 TEST_CASE("every command explains itself with examples", "[tools][cli]") {
-  const TemporaryFolder folder;
-  for (const char* command :
-       {"train", "eval", "generate", "prepare enwik8", "prepare text", "info"}) {
-    const ShellResult help = run_shell(folder, std::string("$RONDO ") + command + " --help");
-    INFO(command);
-    CHECK(help.exit_code == 0);
-    CHECK_THAT(help.out, ContainsSubstring("Example"));
+  const std::string help = output_of({"--help"});
+  for (const char* command : {"train", "eval", "generate", "prepare", "info", "settings"}) {
+    REQUIRE_THAT(help, ContainsSubstring(command));
+    REQUIRE_THAT(
+        output_of({command, "--help"}),
+        ContainsSubstring("Example") && ContainsSubstring(fmt::format("\n  rondo {}", command)));
   }
-  CHECK(run_shell(folder, "$RONDO --version").out.rfind("rondo ", 0) == 0);
-  CHECK_THAT(run_shell(folder, "$RONDO settings").out, ContainsSubstring("highway_bias"));
-  const ShellResult unknown = run_shell(folder, "$RONDO fly");
-  CHECK(unknown.exit_code > 1);
-  CHECK_FALSE(unknown.err.empty());
+  for (const char* corpus : {"text", "enwik8"}) {
+    REQUIRE_THAT(output_of({"prepare", corpus, "--help"}),
+                 ContainsSubstring("Example") &&
+                     ContainsSubstring(fmt::format("\n  rondo prepare {}", corpus)));
+  }
+  REQUIRE_THAT(output_of({"--version"}), ContainsSubstring("rondo "));
+  REQUIRE_THAT(output_of({"settings"}), ContainsSubstring("hidden_size"));
 }
 
-TEST_CASE("train, eval, generate and info go end to end", "[tools][cli]") {
-  const Workplace work;
-  const ShellResult train = work.shell("$RONDO train tiny.yaml");
-  REQUIRE(train.exit_code == 0);
-  CHECK_THAT(train.out, ContainsSubstring("step 30/30"));
-  CHECK_THAT(train.out, ContainsSubstring("dev "));
-  CHECK_THAT(train.out, ContainsSubstring("A sample at temperature"));
+TEST_CASE("a command that is not there is named", "[tools][cli]") {
+  REQUIRE_THAT(failure_of({"trian", "x.yaml"}, kUnexpected), ContainsSubstring("trian"));
+  REQUIRE_THAT(failure_of({"prepare", "txt"}, kUnexpected), ContainsSubstring("txt"));
+  REQUIRE_THAT(failure_of({}, kRequired), ContainsSubstring("command is required"));
+  REQUIRE_THAT(failure_of({"prepare"}, kRequired), ContainsSubstring("command is required"));
+  REQUIRE_THAT(failure_of({"train"}, kRequired), ContainsSubstring("config"));
+}
+
+TEST_CASE("options that do not fit are explained", "[tools][cli]") {
+  REQUIRE_THAT(failure_of({"eval", "run", "--split", "all"}, kInvalid),
+               ContainsSubstring("--split") && ContainsSubstring("train,dev,test"));
+  REQUIRE_THAT(failure_of({"eval", "run", "--window", "-3"}, kInvalid),
+               ContainsSubstring("--window: expected a whole number from 0, found '-3'"));
+  REQUIRE_THAT(failure_of({"eval", "run", "--batch-size", "0"}, kInvalid),
+               ContainsSubstring("--batch-size: expected a whole number from 1, found '0'"));
+  REQUIRE_THAT(failure_of({"generate", "run", "--length", "99999999999999999999"}, kInvalid),
+               ContainsSubstring("--length: expected a whole number from 0"));
+  REQUIRE_THAT(failure_of({"generate", "run", "--temperature", "-1"}, kInvalid),
+               ContainsSubstring("--temperature"));
+}
+
+TEST_CASE("a text is prepared, learnt, measured, continued and described", "[tools][cli]") {
+  const Workplace place;
+  const std::string trained = output_of({"train", place.config()});
+  REQUIRE_THAT(trained, ContainsSubstring("SRU++, 2 layers of 16") &&
+                            ContainsSubstring("step 8/8") &&
+                            ContainsSubstring("(best so far), saved") &&
+                            ContainsSubstring("Done") && ContainsSubstring("A sample"));
   for (const char* file : {"config.yaml", "metrics.jsonl", "learning_curve.svg", "tensorboard",
                            "checkpoints/last/model.safetensors", "checkpoints/best/state.json"}) {
     INFO(file);
-    CHECK(fs::exists(work.folder.path() / "runs/tiny" / file));
+    REQUIRE(std::filesystem::exists(place.folder / "run" / file));
   }
-  const ShellResult eval = work.shell("$RONDO eval runs/tiny --threads 1");
-  CHECK(eval.exit_code == 0);
-  CHECK_THAT(eval.out, ContainsSubstring("test of song"));
-  CHECK(work.shell("$RONDO eval runs/tiny/checkpoints/last/model.safetensors --split dev")
-            .exit_code == 0);
-  const ShellResult text =
-      work.shell("$RONDO generate runs/tiny --prompt 'line 1' --length 30 --seed 4");
-  CHECK(text.out.size() == std::string("line 1").size() + 30 + 1);
-  CHECK(text.out ==
-        work.shell("$RONDO generate runs/tiny --prompt 'line 1' --length 30 --seed 4").out);
-  const ShellResult info = work.shell("$RONDO info runs/tiny --all");
-  CHECK(info.exit_code == 0);
-  CHECK_THAT(info.out, ContainsSubstring("transform.linear1.weight"));
-  CHECK_THAT(info.out, ContainsSubstring("training state"));
-  CHECK(work.shell("$RONDO info tiny.yaml").exit_code == 0);
-}
 
-TEST_CASE("a reader that goes away is no error", "[tools][cli]") {
-  const Workplace work;
-  REQUIRE(work.shell("$RONDO train tiny.yaml").exit_code == 0);
-  const ShellResult cut = work.shell("$RONDO generate runs/tiny --length 20000 | head -c 10");
-  CHECK(cut.out.size() == 10);
-  CHECK(cut.err.empty());
-}
-
-TEST_CASE("mistakes in a config name the file, the line and the way out", "[tools][cli]") {
-  const Workplace work;
-  CHECK_THAT(work.error_of("$RONDO train missing.yaml"), ContainsSubstring("missing.yaml"));
-  write_bytes(work.folder / "typo.yaml", "model:\n  hiden_size: 12\n");
-  CHECK_THAT(work.error_of("$RONDO train typo.yaml"),
-             ContainsSubstring("typo.yaml:2") && ContainsSubstring("model.hidden_size"));
-  write_bytes(work.folder / "broken.yaml", "model: [1,\n");
-  CHECK_THAT(work.error_of("$RONDO train broken.yaml"), ContainsSubstring("broken.yaml:"));
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --set training.steps=many"),
-             ContainsSubstring("--set training.steps=many") && ContainsSubstring("found 'many'"));
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --set training.unroll=100000"),
-             ContainsSubstring("unroll"));
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --set data.corpus=nowhere"),
-             ContainsSubstring("rondo prepare"));
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --set run.device=cuda"),
-             ContainsSubstring("no CUDA backend"));
-  CHECK_FALSE(fs::exists(work.folder / "runs"));  // nothing was begun
-}
-
-TEST_CASE("bad checkpoints and prompts are told apart", "[tools][cli]") {
-  const Workplace work;
-  REQUIRE(work.shell("$RONDO train tiny.yaml").exit_code == 0);
-  CHECK_THAT(work.error_of("$RONDO eval nowhere"), ContainsSubstring("nowhere"));
-  CHECK_THAT(work.error_of("$RONDO generate runs/tiny --prompt 'line %'"), ContainsSubstring("%"));
-  CHECK_THAT(work.error_of("$RONDO generate runs/tiny --prompt ''"), ContainsSubstring("--prompt"));
-
-  const fs::path model = work.folder / "runs/tiny/checkpoints/best/model.safetensors";
-  const std::string whole = read_bytes(model);
-  write_bytes(work.folder / "cut.safetensors", whole.substr(0, whole.size() / 2));
-  CHECK_THAT(work.error_of("$RONDO info cut.safetensors"), ContainsSubstring("cut.safetensors"));
-  write_bytes(work.folder / "foreign.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
-  CHECK_THAT(work.error_of("$RONDO eval foreign.safetensors"),
-             ContainsSubstring("not a language model saved by Rondo"));
-  std::string flipped = whole;
-  flipped.back() = static_cast<char>(flipped.back() ^ 1);
-  write_bytes(model, flipped);
-  CHECK_THAT(work.error_of("$RONDO eval runs/tiny/checkpoints/best"),
-             ContainsSubstring("model.safetensors"));
-}
-
-TEST_CASE("a run is neither overwritten nor resumed as another model", "[tools][cli]") {
-  const Workplace work;
-  REQUIRE(work.shell("$RONDO train tiny.yaml").exit_code == 0);
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml"),
-             ContainsSubstring("already holds a run") && ContainsSubstring("--resume"));
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --resume --set model.hidden_size=24"),
-             ContainsSubstring("another model"));
-  CHECK(work.shell("$RONDO eval runs/tiny").exit_code == 0);
-}
-
-TEST_CASE("a signal stops a run cleanly, and a resumed run ends with the same bytes",
-          "[tools][cli]") {
-  for (const std::string signal : {"INT", "TERM"}) {
-    const Workplace work;
-    const std::string train =
-        "$RONDO train tiny.yaml --set training.steps=1500 "
-        "--set evaluation.every=500 --set run.folder=";
-    REQUIRE(work.shell(train + "straight").exit_code == 0);
-    const ShellResult stopped =
-        work.shell(train +
-                   "stopped & pid=$!; while ! grep -q train stopped/metrics.jsonl 2>/dev/null; do "
-                   "sleep 0.02; done; kill -" +
-                   signal + " $pid; wait $pid");
-    INFO(stopped.out << stopped.err);
-    REQUIRE(stopped.exit_code == 0);
-    CHECK_THAT(stopped.out, ContainsSubstring("Stopped; everything is saved"));
-    CHECK_THAT(stopped.out, ContainsSubstring("rondo train stopped/config.yaml --resume"));
-    const ShellResult resumed = work.shell("$RONDO train stopped/config.yaml --resume");
-    REQUIRE(resumed.exit_code == 0);
-    CHECK_THAT(resumed.out, ContainsSubstring("resumed at step"));
-    for (const char* file : {"model.safetensors", "training.safetensors"}) {
-      CHECK(read_bytes(work.folder.path() / "straight/checkpoints/last" / file) ==
-            read_bytes(work.folder.path() / "stopped/checkpoints/last" / file));
-    }
+  // What training measured at its end is what `eval` measures afterwards.
+  const std::string run = place.path("run");
+  const auto bpc = [](const std::string& text, const std::string& pattern) {
+    std::smatch found;
+    INFO(text);
+    REQUIRE(std::regex_search(text, found, std::regex(pattern)));
+    return std::stod(found[1]);
+  };
+  for (const std::string split : {"dev", "test"}) {
+    const std::string measured = output_of({"eval", run, "--split", split, "--threads", "1"});
+    REQUIRE_THAT(measured, ContainsSubstring("over 299 bytes, window 16, batch 1"));
+    REQUIRE(bpc(measured, split + " of .*: ([0-9.]+) BPC") ==
+            Approx(bpc(trained, split + "[^\n]* ([0-9.]+) BPC\n[^]*  checkpoints")).margin(6e-4));
   }
+
+  const Words generate{"generate", run,      "--prompt", "line",      "--length",
+                       "30",       "--seed", "3",        "--threads", "1"};
+  const std::string text = output_of(generate);
+  REQUIRE(text.starts_with("line"));
+  REQUIRE(text.size() == 4 + 30 + 1);
+  REQUIRE(output_of(generate) == text);
+
+  REQUIRE_THAT(output_of({"info", run}),
+               ContainsSubstring("\"hidden_size\": 16") && ContainsSubstring("rnn.layers.1") &&
+                   ContainsSubstring("window       16") && ContainsSubstring("step        8"));
+  REQUIRE_THAT(output_of({"info", place.config(), "--set", "model.hidden_size=24"}),
+               ContainsSubstring("\"hidden_size\": 24"));
+  REQUIRE_THAT(failure_of({"info", run, "--set", "model.hidden_size=24"}),
+               ContainsSubstring("--set changes a config"));
+
+  // The model file by itself, and a run that is already there.
+  std::filesystem::copy(place.folder / "run/checkpoints/best/model.safetensors",
+                        place.folder / "model.safetensors");
+  REQUIRE_THAT(output_of({"eval", place.path("model.safetensors"), "--threads", "1"}),
+               ContainsSubstring("test of "));
+  REQUIRE_THAT(output_of({"info", place.path("model.safetensors")}),
+               ContainsSubstring("weights only"));
+  REQUIRE_THAT(failure_of({"train", place.config()}),
+               ContainsSubstring(run) && ContainsSubstring("--resume"));
 }
 
-TEST_CASE("a run folder that cannot be written costs nothing saved", "[tools][cli]") {
-  const Workplace work;
-  write_bytes(work.folder / "occupied", "a file");
-  CHECK_THAT(work.error_of("$RONDO train tiny.yaml --set run.folder=occupied/run"),
-             ContainsSubstring("occupied"));
-  CHECK(read_bytes(work.folder / "occupied") == "a file");
+TEST_CASE("mistakes in a config are named with their place", "[tools][cli]") {
+  const TemporaryFolder folder;
+  const std::string config = (folder / "a.yaml").string();
+  const auto failure = [&](std::string_view yaml) {
+    write_bytes(config, yaml);
+    return failure_of({"train", config});
+  };
+  REQUIRE_THAT(failure("model:\n  hidden_size: [16\n"), ContainsSubstring("a.yaml:2: "));
+  REQUIRE_THAT(failure("model:\n\thidden_size: 16\n"), ContainsSubstring("a.yaml:2: "));
+  REQUIRE_THAT(
+      failure("model:\n  hiden_size: 16\n"),
+      ContainsSubstring("a.yaml:2: ") && ContainsSubstring("did you mean model.hidden_size?"));
+  REQUIRE_THAT(failure(""), ContainsSubstring("a.yaml: the file is empty"));
+  REQUIRE_THAT(failure_of({"train", (folder / "none.yaml").string()}),
+               ContainsSubstring("none.yaml") && ContainsSubstring("check the path"));
 
-  // A full disk, imitated: no file may grow beyond 12 blocks of 512 bytes, and checkpoints do.
-  REQUIRE(work.shell("$RONDO train tiny.yaml --set training.steps=10").exit_code == 0);
-  CHECK_THAT(work.error_of("ulimit -f 12; $RONDO train tiny.yaml --resume"),
-             ContainsSubstring("cannot write") && ContainsSubstring("ulimit -f"));
-  CHECK(work.shell("$RONDO eval runs/tiny").exit_code == 0);
-  CHECK(work.shell("$RONDO train tiny.yaml --resume").exit_code == 0);
+  write_bytes(config, "model: {projection_size: 4}\n");
+  const auto set = [&](const std::string& setting) {
+    return failure_of({"train", config, "--set", setting});
+  };
+  REQUIRE_THAT(set("training.steps"), ContainsSubstring("section.key=value"));
+  REQUIRE_THAT(set("training.stepz=3"), ContainsSubstring("did you mean training.steps?"));
+  REQUIRE_THAT(set("training.steps=few"),
+               ContainsSubstring("training.steps: expected a whole number from 1, found 'few'"));
+  REQUIRE_THAT(set("data.corpus=" + (folder / "none").string()),
+               ContainsSubstring("rondo prepare"));
+  REQUIRE(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
-TEST_CASE("prepare says what it made, warns of a part, and leaves a finished corpus alone",
-          "[tools][cli]") {
-  const Workplace work;
-  const ShellResult part = work.shell("$RONDO prepare enwik8 song.txt --output head");
-  CHECK(part.exit_code == 0);
-  CHECK_THAT(part.err, ContainsSubstring("cannot be compared with published"));
-  CHECK_THAT(part.out, ContainsSubstring("train") && ContainsSubstring("test"));
-  const fs::file_time_type before = fs::last_write_time(work.folder / "head/corpus.json");
-  CHECK(work.shell("$RONDO prepare enwik8 song.txt --output head").exit_code == 0);
-  CHECK(fs::last_write_time(work.folder / "head/corpus.json") == before);
-  CHECK_THAT(work.error_of("$RONDO prepare text missing.txt"), ContainsSubstring("missing.txt"));
-  write_bytes(work.folder / "empty.txt", "");
-  CHECK_THAT(work.error_of("$RONDO prepare text empty.txt"), ContainsSubstring("empty.txt"));
+TEST_CASE("a run folder that cannot be made is explained", "[tools][cli]") {
+  const Workplace place;
+  write_bytes(place.folder / "file", "mine");
+  for (const char* name : {"file", "file/run"}) {
+    REQUIRE_THAT(failure_of({"train", place.config(), "--set", "run.folder=" + place.path(name)}),
+                 ContainsSubstring(place.path(name)) && ContainsSubstring("choose another path"));
+  }
+  REQUIRE(read_bytes(place.folder / "file") == "mine");
+}
+
+TEST_CASE("a prompt with bytes that the model never saw is explained", "[tools][cli]") {
+  const Workplace place;
+  place.train();
+  REQUIRE_THAT(failure_of({"generate", place.path("run"), "--prompt", "line \xff"}),
+               ContainsSubstring("0xff at position 5") && ContainsSubstring("another corpus"));
+  REQUIRE_THAT(failure_of({"generate", place.path("run"), "--prompt", ""}),
+               ContainsSubstring("--prompt is empty"));
+}
+
+TEST_CASE("what is no whole checkpoint of a model is explained", "[tools][cli]") {
+  const Workplace place;
+  place.train();
+  const auto failure = [&](std::string_view name) {
+    return failure_of({"eval", place.path(name), "--threads", "1"});
+  };
+  REQUIRE_THAT(failure("none"), ContainsSubstring("none: there is no such file or folder"));
+  REQUIRE_THAT(failure("corpus"), ContainsSubstring("it holds none"));
+  REQUIRE_THAT(failure("text.txt"), ContainsSubstring("not a safetensors file"));
+  const ProcessResult no_corpus =
+      rondo_does({"eval", place.path("run"), "--data", place.path("none")});
+  REQUIRE(no_corpus.exit_code == 1);
+  REQUIRE_THAT(no_corpus.err, ContainsSubstring("rondo prepare"));
+
+  const std::string model = place.model_of("run");
+  write_bytes(place.folder / "short.safetensors", model.substr(0, model.size() - 100));
+  REQUIRE_THAT(failure("short.safetensors"), ContainsSubstring("short.safetensors"));
+  const Tensor tensor = Tensor::zeros({2, 3}, DType::f32);
+  const std::vector<NamedTensor> foreign{{"layer.weight", tensor}};
+  write_safetensors(place.folder / "foreign.safetensors", foreign);
+  REQUIRE_THAT(failure("foreign.safetensors"),
+               ContainsSubstring("not a language model saved by Rondo"));
+  // The description of one model over the weights of another.
+  place.train({"--set", "model.hidden_size=24", "--set", "run.folder=" + place.path("other")});
+  const SafetensorsFile other =
+      SafetensorsFile::open(place.folder / "other" / "checkpoints" / "last" / "model.safetensors");
+  std::vector<NamedTensor> weights;
+  for (const std::string& name : other.names()) {
+    weights.push_back({name, other.tensor(name)});
+  }
+  write_safetensors(
+      place.folder / "mixed.safetensors", weights,
+      SafetensorsFile::open(place.folder / "run/checkpoints/last/model.safetensors").metadata());
+  REQUIRE_THAT(failure("mixed.safetensors"), ContainsSubstring("saved from another model"));
+  REQUIRE_THAT(failure_of({"train", place.config(), "--resume", "--set", "model.hidden_size=24"}),
+               ContainsSubstring("another model than the config describes"));
+
+  // Within a run, size and hash give damage away; the weights themselves could be anything.
+  const std::filesystem::path file =
+      std::filesystem::canonical(place.folder / "run/checkpoints/last") / "model.safetensors";
+  std::string damaged = model;
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  write_bytes(file, damaged);
+  REQUIRE_THAT(failure("run"), ContainsSubstring("it is damaged"));
+  write_bytes(file, model.substr(0, model.size() / 2));
+  REQUIRE_THAT(failure("run"), ContainsSubstring("it is not whole"));
+  REQUIRE_THAT(failure_of({"train", place.config(), "--resume"}),
+               ContainsSubstring("it is not whole"));
+  write_bytes(file, model);
+  REQUIRE(rondo_does({"eval", place.path("run"), "--threads", "1"}).exit_code == 0);
+}
+
+TEST_CASE("a full disk ends a run with advice and leaves its checkpoint", "[tools][cli]") {
+  const Workplace place;
+  place.train();
+  const std::string before = place.model_of("run");
+  // A limit on the size of files, in units of 512 bytes, stands for the disk: the checkpoint is the
+  // first to run into it.
+  REQUIRE(before.size() > 16 * 512);
+  const ProcessResult result =
+      shell("ulimit -f 16; exec rondo train " + shell_quoted(place.config()) +
+            " --resume --set training.steps=12 --set logging.tensorboard=false");
+  INFO(result.out);
+  REQUIRE(result.exit_code == 1);
+  REQUIRE_THAT(result.err, ContainsSubstring("model.safetensors") &&
+                               ContainsSubstring("File too large") &&
+                               ContainsSubstring("ulimit -f"));
+  REQUIRE_THAT(result.out, ContainsSubstring("step 9/12") && !ContainsSubstring("saved"));
+
+  REQUIRE(place.model_of("run") == before);
+  REQUIRE_THAT(output_of({"info", place.path("run")}), ContainsSubstring("step        8"));
+  place.train({"--resume", "--set", "training.steps=12"});
+  place.train({"--set", "training.steps=12", "--set", "run.folder=" + place.path("undisturbed")});
+  REQUIRE(place.model_of("run") == place.model_of("undisturbed"));
+}
+
+TEST_CASE("output that cannot be written is an error", "[tools][cli]") {
+  if (!std::filesystem::exists("/dev/full")) {
+    return;
+  }
+  const ProcessResult result = shell("rondo settings > /dev/full");
+  REQUIRE(result.exit_code == 1);
+  REQUIRE_THAT(result.err, ContainsSubstring("No space left on device"));
+}
+
+TEST_CASE("a stopped run saves, and its advice resumes it to the same end", "[tools][cli]") {
+  const int number = GENERATE(SIGINT, SIGTERM);
+  CAPTURE(number);
+  // Far more steps than are done before the signal comes; how many they are is read afterwards.
+  const Workplace place;
+  const Words settings{
+      "--set", "evaluation.every=0",           "--set", "checkpoint.every=0",
+      "--set", "evaluation.test_at_end=false", "--set", "run.folder=" + place.path("stopped one")};
+  Words words{RONDO_BINARY, "train", place.config(), "--set", "training.steps=100000000"};
+  words.insert(words.end(), settings.begin(), settings.end());
+  Process process(words);
+  REQUIRE(process.wait_for("step 3/"));
+  process.signal(number);
+  const ProcessResult stopped = process.finish();
+  require_orderly(stopped);
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 0);
+  REQUIRE_THAT(stopped.out, ContainsSubstring("Stopped; everything is saved"));
+
+  std::smatch steps;
+  REQUIRE(std::regex_search(stopped.out, steps, std::regex("\n  steps +([0-9]+)\n")));
+  const std::string total = fmt::format("training.steps={}", std::stoll(steps[1]) + 5);
+  const std::string marker = "Go on with: ";
+  const std::size_t advice = stopped.out.find(marker);
+  REQUIRE(advice != std::string::npos);
+  const std::string command = stopped.out.substr(
+      advice + marker.size(), stopped.out.find('\n', advice) - advice - marker.size());
+  const ProcessResult resumed = shell(command + " --set " + total + " --set sample.length=0");
+  INFO(command << '\n' << resumed.err);
+  REQUIRE(resumed.exit_code == 0);
+  REQUIRE_THAT(resumed.out, ContainsSubstring(fmt::format("resumed at step {}", steps[1].str())));
+
+  place.train({"--set", "evaluation.every=0", "--set", "checkpoint.every=0", "--set", total});
+  REQUIRE(place.model_of("stopped one") == place.model_of("run"));
+}
+
+TEST_CASE("a reader that has seen enough causes no error", "[tools][cli]") {
+  const Workplace place;
+  place.train();
+  const ProcessResult result =
+      shell("{ rondo generate " + shell_quoted(place.path("run")) +
+            " --threads 1 --prompt line --length 100000000 && echo written >&2; } | head -c 10");
+  REQUIRE(result.out.size() == 10);
+  REQUIRE(result.out.starts_with("line"));
+  REQUIRE(result.err == "written\n");
+}
+
+TEST_CASE("a corpus is prepared once", "[tools][cli]") {
+  const TemporaryFolder folder;
+  const std::string source = (folder / "text.txt").string();
+  write_bytes(source, sample_text());
+  for (const char* kind : {"text", "enwik8"}) {
+    const std::string output = (folder / kind).string();
+    const Words words{"prepare", kind, source, "--output", output};
+    const ProcessResult first = rondo_does(words);
+    REQUIRE(first.exit_code == 0);
+    REQUIRE_THAT(first.out, ContainsSubstring("distinct bytes") && ContainsSubstring("train"));
+    const auto written = std::filesystem::last_write_time(folder / kind / "train.bytes");
+    const ProcessResult second = rondo_does(words);
+    REQUIRE(second.exit_code == 0);
+    REQUIRE(second.out == first.out);
+    REQUIRE_THAT(second.err, ContainsSubstring("already holds the corpus"));
+    REQUIRE(std::filesystem::last_write_time(folder / kind / "train.bytes") == written);
+  }
+  // Part of Enwik8 is not Enwik8, and another text does not replace a corpus.
+  REQUIRE_THAT(rondo_does({"prepare", "enwik8", source, "--output", (folder / "e").string()}).err,
+               ContainsSubstring("cannot be compared"));
+  write_bytes(source, sample_text() + "more");
+  REQUIRE_THAT(failure_of({"prepare", "text", source, "--output", (folder / "text").string()}),
+               ContainsSubstring("already holds another corpus"));
+  REQUIRE_THAT(failure_of({"prepare", "text", (folder / "none").string(), "--output",
+                           (folder / "x").string()}),
+               ContainsSubstring("none") && ContainsSubstring("check the path"));
 }

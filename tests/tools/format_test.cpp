@@ -48,10 +48,10 @@ TEST_CASE("text is measured and cut in letters, not bytes", "[tools][format]") {
   REQUIRE(truncate_columns(text, 9) == text);
 }
 
-TEST_CASE("text is quoted where a shell would take it apart", "[tools][format]") {
-  REQUIRE(quote_for_shell("runs/quickstart/config.yaml") == "runs/quickstart/config.yaml");
-  REQUIRE(quote_for_shell("my runs/a") == "'my runs/a'");
-  REQUIRE(quote_for_shell("it's") == "'it'\\''s'");
-  REQUIRE(quote_for_shell("$HOME") == "'$HOME'");
-  REQUIRE(quote_for_shell("") == "''");
+TEST_CASE("a word is quoted where a shell would take it apart", "[tools][format]") {
+  REQUIRE(shell_quoted("training.steps=50") == "training.steps=50");
+  REQUIRE(shell_quoted("runs/my run") == "'runs/my run'");
+  REQUIRE(shell_quoted("it's") == "'it'\\''s'");
+  REQUIRE(shell_quoted("$HOME") == "'$HOME'");
+  REQUIRE(shell_quoted("") == "''");
 }
