@@ -13,9 +13,6 @@ std::string format_count(double count);
 // "3.2s", "45s", "1m 20s", "2h 05m", "3d 4h". "?" when negative or not finite.
 std::string format_duration(double seconds);
 
-// Text as one word of a shell command: as it is, or in quotes where a shell would take it apart.
-std::string quote_for_shell(std::string_view text);
-
 // The columns that UTF-8 text takes, one a code point.
 std::size_t columns(std::string_view text);
 
