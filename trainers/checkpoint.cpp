@@ -321,8 +321,8 @@ LoadedCheckpoint load_checkpoint(const fs::path& path, CheckpointChoice choice) 
   return load_folder(*chosen);
 }
 
-void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
-                    std::string_view what) {
+void require_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
+                     std::string_view what) {
   constexpr std::size_t kMostShown = 5;
   std::vector<std::string> problems;
   std::set<std::string_view> known;
@@ -356,6 +356,11 @@ void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile&
         what, file.path().string(), fmt::join(problems.begin(), problems.begin() + shown, "; "),
         shown < problems.size() ? fmt::format("; and {} more", problems.size() - shown) : "");
   }
+}
+
+void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
+                    std::string_view what) {
+  require_tensors(targets, file, what);
   for (const auto& [name, target] : targets) {
     Tensor elements = target;
     elements.copy_from(file.tensor(name));

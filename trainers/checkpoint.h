@@ -73,9 +73,14 @@ struct LoadedCheckpoint {
 LoadedCheckpoint load_checkpoint(const std::filesystem::path& path,
                                  CheckpointChoice choice = CheckpointChoice::best);
 
-// Copies the tensors of `file` into those of the same name. Throws Error, before anything is
-// copied, unless both have the same names, shapes and dtypes; it lists up to five differences.
-// `what` says in the message what was to be loaded: "model".
+// Throws Error unless `file` has the tensors that `targets` are, with the same names, shapes and
+// dtypes, and no others; it lists up to five differences. `what` says in the message what was to be
+// loaded: "model".
+void require_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
+                     std::string_view what);
+
+// Copies the tensors of `file` into those of the same name. Throws the Error of require_tensors
+// before anything is copied.
 void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
                     std::string_view what);
 

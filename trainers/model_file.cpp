@@ -1,5 +1,6 @@
 #include "trainers/model_file.h"
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "trainers/config_yaml.h"
@@ -9,6 +10,26 @@ namespace {
 
 constexpr const char* kFormat = "rondo-language-model";
 constexpr const char* kVersion = "1";
+
+// The vocabulary that to_metadata wrote as a JSON list of byte values.
+ByteVocabulary parse_vocabulary(const std::string& text) {
+  std::vector<std::uint8_t> bytes;
+  for (const nlohmann::json& value : nlohmann::json::parse(text)) {
+    check(value.is_number_unsigned() && value.get<std::uint64_t>() <= 255,
+          "the vocabulary must be a list of byte values, 0 to 255");
+    bytes.push_back(value.get<std::uint8_t>());
+  }
+  return ByteVocabulary(std::move(bytes));
+}
+
+std::int64_t parse_window(const std::string& text) {
+  std::int64_t window = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, status] = std::from_chars(text.data(), end, window);
+  check(status == std::errc() && stop == end && window >= 1,
+        "the window must be a whole number from 1");
+  return window;
+}
 
 }  // namespace
 
@@ -35,14 +56,12 @@ ModelDescription from_metadata(const std::map<std::string, std::string>& metadat
   check(text("version") == kVersion,
         "{}: version {} of the format; this Rondo reads version {}: use a newer one", file.string(),
         text("version"), kVersion);
-  const std::string source = file.string() + " (metadata)";
+  ModelConfig config = model_config_from_json(text("model"), file.string() + " (metadata)");
+  const std::string& vocabulary = text("vocabulary");
+  const std::string& window = text("window");
+  const std::string& corpus = text("corpus");
   try {
-    return {
-        model_config_from_json(text("model"), source),
-        ByteVocabulary(nlohmann::json::parse(text("vocabulary")).get<std::vector<std::uint8_t>>()),
-        std::stoll(text("window")), text("corpus")};
-  } catch (const Error&) {
-    throw;
+    return {std::move(config), parse_vocabulary(vocabulary), parse_window(window), corpus};
   } catch (const std::exception& problem) {
     fail("{}: the metadata is damaged ({}); use another checkpoint", file.string(), problem.what());
   }
@@ -57,12 +76,20 @@ std::vector<NamedTensor> tensors_of(const Parameters& parameters) {
 }
 
 LoadedModel load_model(const LoadedCheckpoint& checkpoint) {
-  ModelDescription description =
-      from_metadata(checkpoint.model.metadata(), checkpoint.model.path());
-  Generator generator(0);  // the weights it draws are replaced
-  Initializer init(generator);
-  auto model = build_language_model(description.config, description.vocabulary.size(), init);
-  assign_tensors(tensors_of(model->parameters()), checkpoint.model, "model");
+  const SafetensorsFile& file = checkpoint.model;
+  ModelDescription description = from_metadata(file.metadata(), file.path());
+  const auto build = [&](Device device) {
+    Generator generator(0);  // the weights it draws are replaced
+    Initializer init(generator, device);
+    return build_language_model(description.config, description.vocabulary.size(), init);
+  };
+  // Metadata that a file made elsewhere got wrong must not decide how much memory is taken.
+  check(description.config.num_layers <= static_cast<std::int64_t>(file.names().size()),
+        "{}: the metadata speaks of {} layers, but there are {} tensors: it is of another model",
+        file.path().string(), description.config.num_layers, file.names().size());
+  require_tensors(tensors_of(build(Device::meta())->parameters()), file, "model");
+  auto model = build(Device::cpu());
+  assign_tensors(tensors_of(model->parameters()), file, "model");
   return {std::move(description), std::move(model), checkpoint.path};
 }
 

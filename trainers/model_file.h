@@ -31,7 +31,8 @@ struct LoadedModel {
   std::filesystem::path path;
 };
 
-// Builds the model of a checkpoint and fills in its weights.
+// Builds the model of a checkpoint and fills in its weights. Throws Error when the metadata is not
+// that of a Rondo language model, or is of another model than the weights.
 LoadedModel load_model(const LoadedCheckpoint& checkpoint);
 
 // The parameters as tensors that share their storage.
