@@ -22,6 +22,8 @@ namespace {
     advice = "; raise the limit on the size of files (ulimit -f) or choose another file system";
   } else if (code == EACCES || code == EROFS || code == EPERM) {
     advice = "; choose a folder you may write to or change its permissions";
+  } else if (code == ENOTDIR || code == EEXIST) {
+    advice = "; a file stands where a folder is wanted: choose another path";
   } else if (code == ENOENT) {
     advice = "; check the path";
   }

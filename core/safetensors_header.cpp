@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <tuple>
 
 #include "core/error.h"
@@ -220,9 +221,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 };
 
 std::string shown_shape(const std::vector<std::uint64_t>& shape) {
-  const std::size_t shown = std::min<std::size_t>(shape.size(), 8);
-  return fmt::format("[{}{}]", fmt::join(shape.begin(), shape.begin() + shown, ", "),
-                     shown < shape.size() ? ", ..." : "");
+  const auto shown = std::span(shape).first(std::min<std::size_t>(shape.size(), 8));
+  return fmt::format("[{}{}]", fmt::join(shown, ", "), shown.size() < shape.size() ? ", ..." : "");
 }
 
 // Throws unless shape x dtype is the size of the data.

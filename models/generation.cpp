@@ -35,6 +35,7 @@ std::int32_t sample(std::span<const float> scores, const SamplingOptions& option
   }
   const double best = scores[static_cast<std::size_t>(order.front())];
   std::vector<double> weights;
+  weights.reserve(order.size());
   for (const std::int32_t id : order) {
     weights.push_back(
         std::exp((scores[static_cast<std::size_t>(id)] - best) / options.temperature));

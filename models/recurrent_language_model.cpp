@@ -11,6 +11,7 @@ namespace {
 
 std::vector<Variable> constants(const std::vector<Tensor>& tensors) {
   std::vector<Variable> variables;
+  variables.reserve(tensors.size());
   for (const Tensor& tensor : tensors) {
     variables.push_back(tensor.defined() ? Variable(tensor) : Variable());
   }

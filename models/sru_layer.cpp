@@ -28,7 +28,7 @@ LayerOutputs SruLayer::forward(const LayerInputs& inputs, const ForwardContext& 
   const Variable& x = inputs.transform.x;
   TransformInputs transform_inputs = inputs.transform;
   if (options_.layer_norm == LayerNormPlace::pre) {
-    transform_inputs.x = (*layer_norm_)(x);  // the skip term keeps the raw input
+    transform_inputs.x = (*layer_norm_)(x);  // the skip term and memory stay raw
   }
   const Variable u = transform_->forward(transform_inputs, context);
 

@@ -41,7 +41,7 @@ double total_nats(std::string_view op, const Tensor& logits, const Tensor& targe
   std::vector<double> nats(static_cast<std::size_t>(rows));
   dispatch_compute(logits.dtype(), op, [&]<typename T>(Type<T>) {
     const T* x = logits.data<T>();
-    const std::int32_t* target = targets.data<std::int32_t>();
+    const auto* target = targets.data<std::int32_t>();
     T* to = grad != nullptr ? grad->data<T>() : nullptr;
     const std::int64_t grain = (std::int64_t{1} << 12) / v;
     parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {

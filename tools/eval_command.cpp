@@ -63,12 +63,12 @@ void add_eval_command(CLI::App& app) {
   command
       ->add_option("--window", options->window,
                    "Attention window; 0: the one the model was evaluated with in training")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   command->add_option("--batch-size", options->batch_size, "Streams; the protocol is 1")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->add_option("--max-tokens", options->max_tokens, "Only the first so many; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   command->add_flag("--last", options->last, "Of a run, the last checkpoint instead of the best");
   add_threads_option(*command, options->threads);
   command->footer(R"(Examples:

@@ -19,4 +19,7 @@ std::size_t columns(std::string_view text);
 // As much of UTF-8 text as fits into `width` columns, never part of a letter.
 std::string_view truncate_columns(std::string_view text, std::size_t width);
 
+// `text` as one word of a POSIX shell, in quotes where it needs them.
+std::string shell_quoted(std::string_view text);
+
 }  // namespace rondo

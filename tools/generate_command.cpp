@@ -34,15 +34,15 @@ void add_generate_command(CLI::App& app) {
       ->required();
   command->add_option("--prompt", options->prompt, "Text to start from; a line break if not given");
   command->add_option("--length", generation.length, "Bytes to write")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command
       ->add_option("--temperature", generation.sampling.temperature,
                    "Below 1 safer, above 1 wilder; 0: always the likeliest byte")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   command->add_option("--top-k", generation.sampling.top_k, "Only the k likeliest bytes; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command
       ->add_option("--top-p", generation.sampling.top_p,

@@ -114,7 +114,7 @@ void add_info_command(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command
       ->add_option("--vocabulary", options->vocabulary, "With a config: its size (Enwik8's: 205)")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->footer(R"(Examples:
   rondo info runs/quickstart
@@ -124,14 +124,19 @@ void add_info_command(CLI::App& app) {
     if (extension == ".yaml" || extension == ".yml") {
       info_of_config(options->path, options->overrides, options->vocabulary, options->each);
     } else {
+      check(options->overrides.empty(), "--set changes a config; {} is none", options->path);
       info_of_checkpoint(options->path, options->each);
     }
   });
 }
 
 void add_settings_command(CLI::App& app) {
-  app.add_subcommand("settings", "List every setting of a config with its default and meaning")
-      ->callback([] { fmt::print("{}", describe_settings()); });
+  CLI::App* command =
+      app.add_subcommand("settings", "List every setting of a config with its default and meaning");
+  command->footer(R"(Examples:
+  rondo settings
+  rondo train configs/quickstart.yaml --set optimizer.lr=1e-3)");
+  command->callback([] { fmt::print("{}", describe_settings()); });
 }
 
 }  // namespace rondo

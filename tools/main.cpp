@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
   rondo::configure_log();
   CLI::App app{"Rondo: SRU, projected SRU and SRU++ language models", "rondo"};
   app.footer(kFooter);
-  app.require_subcommand(1);
+  rondo::require_command(app);
   app.set_version_flag("--version", [] {
     return fmt::format("rondo {} (matrix products: {})", RONDO_VERSION, rondo::matmul_backend());
   });

@@ -40,7 +40,10 @@ DownloadProgress download_progress() {
 
 void add_prepare_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("prepare", "Make a corpus folder for training");
-  command->require_subcommand(1);
+  require_command(*command);
+  command->footer(R"(Examples:
+  rondo prepare enwik8
+  rondo prepare text book.txt --output data/book)");
 
   auto enwik8_options = std::make_shared<PrepareOptions>();
   enwik8_options->output = "data/enwik8";

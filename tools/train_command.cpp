@@ -1,5 +1,6 @@
 #include <csignal>
 #include <iostream>
+#include <optional>
 
 #include "core/log.h"
 #include "core/parallel.h"
@@ -39,13 +40,25 @@ class ConsoleObserver final : public TrainingObserver {
                      r.lr, r.grad_norm, r.seconds_left});
   }
   void on_evaluation(const EvaluationReport& report) override {
-    display_.print_evaluation({std::string(name(report.split)), report.step,
-                               report.result.bits_per_character(), report.best, report.best});
+    const EvaluationEvent event{std::string(name(report.split)), report.step,
+                                report.result.bits_per_character(), report.best, report.best};
+    if (event.saved) {
+      to_be_saved_ = event;
+    } else {
+      display_.print_evaluation(event);
+    }
+  }
+  void on_saved(std::int64_t /*step*/, const std::filesystem::path& /*folder*/) override {
+    if (to_be_saved_) {
+      display_.print_evaluation(*to_be_saved_);
+      to_be_saved_.reset();
+    }
   }
 
  private:
   ProgressDisplay& display_;
   std::int64_t total_steps_;
+  std::optional<EvaluationEvent> to_be_saved_;  // shown once that is true
 };
 
 std::string layers_text(const ModelConfig& model) {
@@ -134,6 +147,15 @@ struct TrainOptions {
   bool resume = false;
 };
 
+// What continues this run, to be pasted into a shell.
+std::string resume_command(const TrainOptions& options) {
+  std::string command = "rondo train " + shell_quoted(options.config);
+  for (const std::string& setting : options.overrides) {
+    command += " --set " + shell_quoted(setting);
+  }
+  return command + " --resume";
+}
+
 void train(const TrainOptions& options) {
   const Config config = load_config(options.config, options.overrides);
   LmTrainer trainer(config, options.resume);
@@ -149,18 +171,13 @@ void train(const TrainOptions& options) {
 
   print_end(display, trainer, summary);
   if (summary.stopped) {
-    fmt::print("\nGo on with: rondo train {} --resume\n", options.config);
+    fmt::print("\nGo on with: {}\n", resume_command(options));
   } else {
     print_sample(trainer);
   }
 }
 
 }  // namespace
-
-void add_threads_option(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "CPU threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
-}
 
 void add_train_command(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();

@@ -70,7 +70,7 @@ int main() try {
   rondo::GenerationOptions generation;
   generation.length = 60;
   generation.window = streams.unroll;
-  generation.sampling.temperature = 0.5;
+  generation.sampling.temperature = 0.0;  // always the likeliest byte
   const std::string prompt = "the quick";
   std::string text = prompt;
   rondo::generate(*model, vocabulary.encode(prompt), generation, [&](std::int32_t id) {

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-
 #include "core/safetensors.h"
 #include "models/language_model.h"
 #include "models/reference_state.h"
@@ -203,13 +202,15 @@ void run_transform(Golden& golden, const Transform& transform) {
     if (golden.contains("in.memory")) {
       in.memory = Variable(golden.tensor("in.memory"));
     }
-    in.mask.key_padding = golden.tensor_or_none("in.mask_pad");
-    if (in.mask.key_padding.defined() && in.memory.defined()) {
-      Tensor padding =
-          Tensor::zeros({in.memory.size(0) + in.x.size(0), in.x.size(1)}, DType::boolean);
-      padding.narrow(in.memory.size(0), in.x.size(0)).copy_from(in.mask.key_padding);
+    const bool padded = golden.contains("in.mask_pad") || golden.contains("in.memory_mask_pad");
+    if (padded) {  // of [memory ; segment]
+      const std::int64_t memory = in.memory.defined() ? in.memory.size(0) : 0;
+      Tensor padding = Tensor::zeros({memory + in.x.size(0), in.x.size(1)}, DType::boolean);
       if (golden.contains("in.memory_mask_pad")) {
-        padding.narrow(0, in.memory.size(0)).copy_from(golden.tensor("in.memory_mask_pad"));
+        padding.narrow(0, memory).copy_from(golden.tensor("in.memory_mask_pad"));
+      }
+      if (golden.contains("in.mask_pad")) {
+        padding.narrow(memory, in.x.size(0)).copy_from(golden.tensor("in.mask_pad"));
       }
       in.mask.key_padding = padding;
     }
@@ -286,10 +287,9 @@ void run_stack(Golden& golden, const SruStack& stack, ModelType type) {
         in.c0.emplace_back(c0[i], true);
       }
     }
-    if (golden.contains("in.memory.0")) {
-      for (std::int64_t i = 0; i < stack.num_layers(); ++i) {
-        in.memory.emplace_back(golden.tensor(fmt::format("in.memory.{}", i)));
-      }
+    for (std::int64_t i = 0; i < stack.num_layers(); ++i) {  // a layer may have none
+      const Tensor memory = golden.tensor_or_none(fmt::format("in.memory.{}", i));
+      in.memory.push_back(memory.defined() ? Variable(memory) : Variable());
     }
     zero_grads(parameters);
     const StackOutputs out = stack.forward(in, {});
@@ -357,7 +357,17 @@ void run_lm_train(Golden& golden) {
   config.projection_size = golden.integer("proj_size");
   config.num_layers = golden.integer("num_layers");
   config.num_heads = std::stoll(golden.text_or("num_heads", "1"));
-  config.attention_every_n_layers = golden.integer("attention_every_n_layers");
+  if (std::stoll(golden.text_or("attention_last_n_layers", "-1")) >= 0) {
+    config.attention_last_n_layers = golden.integer("attention_last_n_layers");
+  } else {
+    config.attention_every_n_layers = golden.integer("attention_every_n_layers");
+  }
+  config.highway_bias = std::stod(golden.text_or("highway_bias", "-2"));
+  config.rescale = golden.text_or("rescale", "false") == "true";
+  if (golden.text_or("layer_norm", "false") == "true") {
+    config.layer_norm = golden.text_or("normalize_after", "false") == "true" ? LayerNormPlace::post
+                                                                             : LayerNormPlace::pre;
+  }
   Generator generator(1);
   Initializer init(generator);
   const auto model = build_language_model(config, golden.integer("vocab"), init);

@@ -34,7 +34,7 @@ std::vector<ModelConfig> stateful_configs() {
   ModelConfig srupp = tiny_config();
   ModelConfig some = tiny_config();
   some.attention_layers = {2};
-  some.layer_norm = LayerNormPlace::pre;
+  some.layer_norm = LayerNormPlace::post;
   some.attention_normalize_after = false;
   some.rescale = true;
   ModelConfig sru = tiny_config();
@@ -45,7 +45,10 @@ std::vector<ModelConfig> stateful_configs() {
   ModelConfig no_skip = sru;
   no_skip.projection_size = 3;
   no_skip.has_skip_term = false;
-  return {srupp, some, sru, no_skip};
+  ModelConfig normalized = tiny_config();
+  normalized.attention_layers = std::vector<std::int64_t>{};
+  normalized.layer_norm = LayerNormPlace::pre;
+  return {srupp, some, sru, no_skip, normalized};
 }
 
 LanguageModelContext training(Generator& generator, std::int64_t memory_length = 0) {

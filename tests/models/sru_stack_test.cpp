@@ -51,7 +51,7 @@ Tensor padding(std::int64_t length, std::int64_t count) {
 
 // Compares gradients of all parameters, of x, of c0 and, with memory, of memory.
 void require_stack_gradients(const SruStack& stack, StackInputs inputs, bool with_memory,
-                             double attention_and_other_dropout = 0.0) {
+                             double dropout = 0.0) {
   Generator generator(2);
   const std::int64_t units = stack.output_size();
   std::vector<Variable> checked = {
@@ -71,20 +71,23 @@ void require_stack_gradients(const SruStack& stack, StackInputs inputs, bool wit
   for (const NamedVariable& parameter : stack.parameters()) {
     checked.push_back(parameter.variable);
   }
-  require_gradients(
+  // The operations are checked with several threads in tests/ops.
+  const std::string problem = check_gradients(
       [&](std::span<const Variable> in) {
         inputs.x = in[0];
         inputs.c0.assign(in.begin() + 1, in.begin() + static_cast<std::ptrdiff_t>(memory_at));
         inputs.memory.assign(in.begin() + static_cast<std::ptrdiff_t>(memory_at),
                              in.begin() + static_cast<std::ptrdiff_t>(parameters_at));
-        Generator dropout(3);  // the same masks every time
-        const bool training = attention_and_other_dropout > 0.0;
-        StackOutputs out = stack.forward(inputs, {training, &dropout});
+        Generator masks(3);  // the same every time
+        const bool training = dropout > 0.0;
+        StackOutputs out = stack.forward(inputs, {training, &masks});
         std::vector<Variable> outputs = {out.h};
         outputs.insert(outputs.end(), out.c.begin(), out.c.end());
         return outputs;
       },
       checked);
+  INFO(problem);
+  REQUIRE(problem.empty());
 }
 
 }  // namespace
@@ -193,6 +196,25 @@ TEST_CASE("the masks of training and evaluation are those written out", "[models
     REQUIRE(max_relative_error(evaluation, outputs_with(written_out(window))) < 1e-12);
     REQUIRE(max_relative_error(evaluation, training) > 1e-6);
   }
+}
+
+TEST_CASE("LayerNorm before a layer leaves memory as it is", "[models][stack]") {
+  // As in the reference: what was a normalised input in its own segment is a raw one in memory.
+  SruppOptions options = srupp_options();
+  options.stack.num_layers = 1;
+  options.stack.layer.layer_norm = LayerNormPlace::pre;
+  const SruStack stack = scrambled(options);
+  Generator generator(6);
+  StackInputs inputs;
+  inputs.x = Variable(random_tensor({kSteps, kBatch, kInput}, DType::f64, generator));
+  Tensor memory = random_tensor({kMemory, kBatch, kInput}, DType::f64, generator);
+  inputs.memory = {Variable(memory.clone())};
+  const Tensor before = stack.forward(inputs, {}).h.value();
+  for (double& value : memory.values<double>()) {
+    value *= 2.0;  // which a LayerNorm would undo, but for its epsilon: some 1e-9 of the result
+  }
+  inputs.memory = {Variable(memory)};
+  REQUIRE(max_relative_error(stack.forward(inputs, {}).h.value(), before) > 1e-5);
 }
 
 TEST_CASE("padding hides what it covers", "[models][stack]") {

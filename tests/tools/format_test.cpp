@@ -47,3 +47,11 @@ TEST_CASE("text is measured and cut in letters, not bytes", "[tools][format]") {
   REQUIRE(truncate_columns(text, 4) == text);
   REQUIRE(truncate_columns(text, 9) == text);
 }
+
+TEST_CASE("a word is quoted where a shell would take it apart", "[tools][format]") {
+  REQUIRE(shell_quoted("training.steps=50") == "training.steps=50");
+  REQUIRE(shell_quoted("runs/my run") == "'runs/my run'");
+  REQUIRE(shell_quoted("it's") == "'it'\\''s'");
+  REQUIRE(shell_quoted("$HOME") == "'$HOME'");
+  REQUIRE(shell_quoted("") == "''");
+}

@@ -1,11 +1,10 @@
 // Configuration files: where a run goes, bases, and the files that Rondo ships.
-#include <unistd.h>
-
 #include <cmath>
 #include <filesystem>
 #include <string>
 
 #include "core/file.h"
+#include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
 #include "trainers/config_yaml.h"
 
@@ -16,26 +15,17 @@ namespace {
 
 const std::string kMinimal = "model:\n  projection_size: 64\n";
 
-// A folder that is removed with what it holds.
-class TemporaryFolder {
+// A folder to write configs into.
+class ConfigFolder {
  public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "rondo_config_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
   std::string write(const std::string& name, std::string_view text) const {
-    write_file_atomically(path_ / name, text);
-    return (path_ / name).string();
+    write_file_atomically(folder_ / name, text);
+    return at(name);
   }
-  std::string at(const std::string& name) const { return (path_ / name).string(); }
+  std::string at(const std::string& name) const { return (folder_ / name).string(); }
 
  private:
-  std::filesystem::path path_;
+  TemporaryFolder folder_;
 };
 
 // Numbers of a language model in which every layer attends, over `vocabulary` bytes.
@@ -53,7 +43,7 @@ Config shipped(const std::string& name) {
 }  // namespace
 
 TEST_CASE("a file names its run, unless it names another", "[config]") {
-  const TemporaryFolder folder;
+  const ConfigFolder folder;
   const std::string file = folder.write("first_try.yaml", kMinimal);
   REQUIRE(load_config(file).run.folder == "runs/first_try");
   const std::vector<std::string> overrides = {"run.folder=elsewhere"};
@@ -61,7 +51,7 @@ TEST_CASE("a file names its run, unless it names another", "[config]") {
 }
 
 TEST_CASE("a file that cannot be read is named", "[config]") {
-  const TemporaryFolder folder;
+  const ConfigFolder folder;
   REQUIRE_THAT(error_of([&] { load_config(folder.at("none.yaml")); }),
                ContainsSubstring("none.yaml: No such file or directory"));
   REQUIRE_THAT(error_of([&] { load_config(folder.at(".")); }), ContainsSubstring("regular file"));
@@ -71,7 +61,7 @@ TEST_CASE("a file that cannot be read is named", "[config]") {
 }
 
 TEST_CASE("a base is read first and overridden key by key", "[config]") {
-  const TemporaryFolder folder;
+  const ConfigFolder folder;
   folder.write("base.yaml", "model: {projection_size: 64, num_layers: 3}\noptimizer: {lr: 0.5}\n");
   folder.write("middle.yaml", "model: {num_layers: 4, rescale: true}\nbase: base.yaml\n");
   const std::string top = folder.write("top.yaml", "base: middle.yaml\nmodel: {rescale: false}\n");
@@ -84,7 +74,7 @@ TEST_CASE("a base is read first and overridden key by key", "[config]") {
 }
 
 TEST_CASE("trouble with a base names the file and line it is in", "[config]") {
-  const TemporaryFolder folder;
+  const ConfigFolder folder;
   const std::string bad = folder.write("bad.yaml", "model:\n  hiden_size: 5\n");
   const std::string on_bad = folder.write("on_bad.yaml", "base: bad.yaml\n");
   REQUIRE_THAT(error_of([&] { load_config(on_bad); }),

@@ -158,7 +158,7 @@ TEST_CASE("weights of another model are an error", "[trainers][model_file]") {
   REQUIRE_THAT(error_with(other), ContainsSubstring("is missing"));
   other = description();
   other.config.hidden_size = 8;
-  REQUIRE_THAT(error_with(other), ContainsSubstring("has shape [5, 6], expected [5, 8]"));
+  REQUIRE_THAT(error_with(other), ContainsSubstring("expected [5, 8]"));
   other = description();
   other.vocabulary = ByteVocabulary({1, 2, 3});
   REQUIRE_THAT(error_with(other),

@@ -1,0 +1,157 @@
+// Timings of the hot operations, each beside the limit it should be held against: the rate of a
+// plain matrix product, or the bandwidth of a plain copy, measured in the same run.
+#include <benchmark/benchmark.h>
+
+#include "autograd/variable.h"
+#include "core/random.h"
+#include "ops/attention.h"
+#include "ops/cross_entropy.h"
+#include "ops/layer_norm.h"
+#include "ops/linear.h"
+#include "ops/sru_scan.h"
+
+namespace {
+
+using namespace rondo;
+
+Variable parameter(const Shape& shape, Generator& generator) {
+  Tensor value = Tensor::empty(shape);
+  fill_uniform(value, -1.0, 1.0, generator);
+  return Variable(std::move(value), true);
+}
+
+void set_gflops(benchmark::State& state, double flop) {
+  state.counters["GFLOP/s"] = benchmark::Counter(
+      flop * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
+// Bytes read and written, at the least.
+void set_gigabytes(benchmark::State& state, double bytes) {
+  state.counters["GB/s"] = benchmark::Counter(
+      bytes * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
+// The limit of products: a square one.
+void limit_product(benchmark::State& state) {
+  const std::int64_t n = 2048;
+  Generator generator(1);
+  const Variable a = parameter({n, n}, generator).detach();
+  const Variable b = parameter({n, n}, generator).detach();
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(linear(a, b).value().raw());
+  }
+  set_gflops(state, 2.0 * static_cast<double>(n * n * n));
+}
+
+// The limit of everything else: a copy of 256 MB, which no cache holds.
+void limit_copy(benchmark::State& state) {
+  const Tensor from = Tensor::zeros({std::int64_t{1} << 26});
+  Tensor to = Tensor::zeros(from.shape());
+  for (auto _ : state) {
+    to.copy_from(from);
+    benchmark::ClobberMemory();
+  }
+  set_gigabytes(state, 2.0 * static_cast<double>(from.bytes()));
+}
+
+// A weight product of the 42M model, forward: (T B, d) times (n, d).
+void linear_forward(benchmark::State& state) {
+  Generator generator(2);
+  const Variable x = parameter({512 * 4, 1920}, generator).detach();
+  const Variable weight = parameter({480, 1920}, generator).detach();
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(linear(x, weight).value().raw());
+  }
+  set_gflops(state, 2.0 * 512 * 4 * 1920 * 480);
+}
+
+struct ScanCase {
+  SruScanInputs inputs;
+  double elements;
+};
+
+ScanCase scan_case(std::int64_t steps, std::int64_t batch, std::int64_t units) {
+  Generator generator(3);
+  return {{parameter({steps, batch, 3 * units}, generator),
+           parameter({steps, batch, units}, generator), parameter({2 * units}, generator),
+           parameter({2 * units}, generator), Variable(), Tensor(), Tensor()},
+          static_cast<double>(steps * batch * units)};
+}
+
+void sru_scan_forward(benchmark::State& state) {
+  const ScanCase c = scan_case(512, 4, 1920);
+  const NoGradGuard no_grad;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(sru_scan(c.inputs).h.value().raw());
+  }
+  set_gigabytes(state, c.elements * 5 * 4);  // u0 u1 u2 x in, h out
+}
+
+void sru_scan_forward_and_backward(benchmark::State& state) {
+  const ScanCase c = scan_case(512, 4, 1920);
+  const Tensor grad = Tensor::full({512, 4, 1920}, 1.0);
+  for (auto _ : state) {
+    for (Variable v : {c.inputs.u, c.inputs.x, c.inputs.weight_c, c.inputs.bias}) {
+      v.zero_grad();
+    }
+    backward(sru_scan(c.inputs).h, grad);
+  }
+  // Forward also writes c; backward reads u, x, c and the gradient, and writes those of u and x.
+  set_gigabytes(state, c.elements * (6 + 6 + 4) * 4);
+}
+
+void attention_forward_and_backward(benchmark::State& state) {
+  const std::int64_t steps = 512;
+  const std::int64_t memory = 512;
+  const std::int64_t size = 480;
+  Generator generator(4);
+  Variable q = parameter({steps, 4, size}, generator);
+  Variable kv = parameter({memory + steps, 4, 2 * size}, generator);
+  const Tensor grad = Tensor::full(q.shape(), 1.0);
+  for (auto _ : state) {
+    q.zero_grad();
+    kv.zero_grad();
+    backward(attention(q, kv, {}), grad);
+  }
+  // Two products forward and four backward, over what the causal mask leaves.
+  const double visible = static_cast<double>(steps) * (memory + (steps + 1) / 2.0);
+  set_gflops(state, 4 * 6 * 2.0 * visible * size);
+}
+
+void layer_norm_forward_and_backward(benchmark::State& state) {
+  Generator generator(5);
+  Variable x = parameter({512 * 4, 480}, generator);
+  Variable weight = parameter({480}, generator);
+  Variable bias = parameter({480}, generator);
+  const Tensor grad = Tensor::full(x.shape(), 1.0);
+  for (auto _ : state) {
+    for (Variable v : {x, weight, bias}) {
+      v.zero_grad();
+    }
+    backward(layer_norm(x, weight, bias), grad);
+  }
+  set_gigabytes(state, 5.0 * static_cast<double>(x.value().bytes()));
+}
+
+void cross_entropy_with_gradient(benchmark::State& state) {
+  Generator generator(6);
+  const Variable logits = parameter({512 * 4, 205}, generator);
+  const Tensor targets = Tensor::zeros({512 * 4}, DType::i32);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(cross_entropy(logits, targets).value().raw());
+  }
+  set_gigabytes(state, 2.0 * static_cast<double>(logits.value().bytes()));
+}
+
+BENCHMARK(limit_product)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(limit_copy)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(linear_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sru_scan_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sru_scan_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(attention_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(layer_norm_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(cross_entropy_with_gradient)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();

@@ -1,0 +1,224 @@
+// A run that was stopped and resumed is the run that was never stopped, byte for byte.
+#include <filesystem>
+#include <limits>
+
+#include "data/prepare.h"
+#include "ops/cross_entropy.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/testing.h"
+#include "trainers/config_yaml.h"
+#include "trainers/lm_trainer.h"
+#include "trainers/metrics_log.h"
+
+using namespace rondo;
+using namespace rondo::testing;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run with everything that a resumed one must find again: both dropouts, attention memory, two
+// accumulated segments a step, and epochs of five segments, so that steps straddle their ends.
+class Runs {
+ public:
+  Runs() {
+    std::string text;
+    for (int i = 0; text.size() < 1000; ++i) {
+      text += static_cast<char>('a' + i * i % 7);
+    }
+    write_bytes(folder_ / "text", text);
+    prepare_text({folder_ / "text", folder_ / "corpus", ""});
+  }
+
+  Config config(const std::string& name) const {
+    Config c;
+    c.run.folder = (folder_ / name).string();
+    c.run.threads = 1;
+    c.data.corpus = (folder_ / "corpus").string();
+    c.model.hidden_size = 6;
+    c.model.projection_size = 4;
+    c.model.num_layers = 2;
+    c.model.dropout = 0.2;
+    c.model.attention_dropout = 0.2;
+    c.training = {12, 4, 50, 2, 1.0};
+    c.optimizer.lr = 0.01;
+    c.evaluation.every = 5;
+    c.evaluation.test_at_end = false;
+    c.checkpoint.every = 4;
+    c.logging = {1, false};
+    return c;
+  }
+  fs::path path(const std::string& name) const { return folder_ / name; }
+
+  // Trains until `stop_after` steps are done in all.
+  TrainingSummary train(const Config& c, bool resume = false,
+                        std::int64_t stop_after = std::numeric_limits<std::int64_t>::max()) const {
+    LmTrainer trainer(c, resume);
+    TrainingObserver silent;
+    return trainer.run(silent, [&] { return trainer.step() >= stop_after; });
+  }
+
+  std::string bytes(const std::string& run, const std::string& file) const {
+    return read_bytes(folder_ / run / "checkpoints" / "last" / file);
+  }
+  void require_same(const std::string& a, const std::string& b) const {
+    REQUIRE(bytes(a, "model.safetensors") == bytes(b, "model.safetensors"));
+    REQUIRE(bytes(a, "training.safetensors") == bytes(b, "training.safetensors"));
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+}  // namespace
+
+TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
+          "[trainers][resume]") {
+  const Runs runs;
+  const TrainingSummary straight = runs.train(runs.config("straight"));
+  REQUIRE(straight.steps == 12);
+  REQUIRE_FALSE(straight.stopped);
+  for (std::int64_t stop = 0; stop <= 11; ++stop) {
+    INFO("stopped after step " << stop);
+    const std::string name = "stopped_" + std::to_string(stop);
+    REQUIRE(runs.train(runs.config(name), false, stop).stopped);
+    REQUIRE(runs.train(runs.config(name), true).steps == 12);
+    runs.require_same("straight", name);
+    std::int64_t expected = 1;
+    for (const MetricsRecord& record : read_metrics(runs.path(name) / "metrics.jsonl")) {
+      if (record.kind == "train") {
+        REQUIRE(record.step == expected++);
+      }
+    }
+    REQUIRE(expected == 13);
+  }
+}
+
+TEST_CASE("a run that died after its last save repeats the lost steps exactly",
+          "[trainers][resume]") {
+  const Runs runs;
+  runs.train(runs.config("straight"));
+  // Stopped cleanly at step 4; then lines of steps that no checkpoint has, and half a line.
+  Config c = runs.config("died");
+  runs.train(c, false, 4);
+  const fs::path log = runs.path("died") / "metrics.jsonl";
+  const std::string kept = read_bytes(log);
+  write_bytes(log, kept + R"({"kind":"train","step":5,"bpc":1.0})"
+                          "\n"
+                          R"({"kind":"tra)");
+  runs.train(c, true);
+  runs.require_same("straight", "died");
+  REQUIRE(read_bytes(log).rfind(kept, 0) == 0);
+  REQUIRE(read_bytes(log).find(R"("bpc":1.0})") == std::string::npos);
+}
+
+TEST_CASE("the seed decides everything", "[trainers][resume]") {
+  const Runs runs;
+  for (const std::int64_t threads : {1, 2}) {
+    const auto run = [&](const std::string& name, std::uint64_t seed) {
+      Config c = runs.config(name + std::to_string(threads));
+      c.run.threads = threads;
+      c.run.seed = seed;
+      c.training.steps = 4;
+      runs.train(c);
+      return runs.bytes(name + std::to_string(threads), "model.safetensors");
+    };
+    const std::string first = run("first", 1);
+    REQUIRE(run("again", 1) == first);
+    REQUIRE(run("other", 2) != first);
+  }
+  set_num_threads(0);
+}
+
+TEST_CASE("a run is resumed only as itself", "[trainers][resume]") {
+  const Runs runs;
+  const Config c = runs.config("run");
+  runs.train(c, true, 5);  // there is nothing to resume: it starts
+  REQUIRE_THAT(error_of([&] { runs.train(c); }),
+               ContainsSubstring("already holds a run") && ContainsSubstring("--resume"));
+  Config wider = c;
+  wider.model.hidden_size = 8;
+  REQUIRE_THAT(error_of([&] { runs.train(wider, true); }), ContainsSubstring("another model"));
+  Config other_batch = c;
+  other_batch.training.batch_size = 2;
+  REQUIRE_THAT(error_of([&] { runs.train(other_batch, true); }),
+               ContainsSubstring("training.batch_size"));
+  write_bytes(runs.path("other"), std::string(500, 'x') + std::string(500, 'y'));
+  prepare_text({runs.path("other"), runs.path("other_corpus"), ""});
+  Config elsewhere = c;
+  elsewhere.data.corpus = runs.path("other_corpus").string();
+  REQUIRE_THAT(error_of([&] { runs.train(elsewhere, true); }), ContainsSubstring("corpus"));
+
+  const fs::path model = runs.path("run") / "checkpoints/last/model.safetensors";
+  const std::string whole = read_bytes(model);
+  write_bytes(model, whole.substr(0, whole.size() - 4));
+  REQUIRE_THAT(error_of([&] { runs.train(c, true); }), ContainsSubstring("model.safetensors"));
+  write_bytes(model, whole);
+  REQUIRE(runs.train(c, true).steps == 12);
+  // A finished run has nothing left to do, and stays as it is.
+  const std::string finished = runs.bytes("run", "model.safetensors");
+  REQUIRE(runs.train(c, true).steps == 12);
+  REQUIRE(runs.bytes("run", "model.safetensors") == finished);
+}
+
+TEST_CASE("a loss that is no number stops the run and keeps the last good checkpoint",
+          "[trainers][resume]") {
+  const Runs runs;
+  Config c = runs.config("run");
+  runs.train(c, false, 4);
+  const std::string good = runs.bytes("run", "model.safetensors");
+  c.evaluation.every = 0;  // nothing is saved between
+  c.optimizer.lr = 1e30;
+  c.training.clip_grad_norm = 0.0;
+  const std::string message = error_of([&] { runs.train(c, true); });
+  REQUIRE_THAT(message, ContainsSubstring("training stopped at step") &&
+                            ContainsSubstring("step_00000004") &&
+                            ContainsSubstring("optimizer.lr"));
+  REQUIRE(runs.bytes("run", "model.safetensors") == good);
+  REQUIRE_NOTHROW(load_model(load_checkpoint(runs.path("run"), CheckpointChoice::last)));
+}
+
+TEST_CASE("accumulating two segments averages their gradients", "[trainers][resume]") {
+  // With plain SGD and no dropout, one step of two segments moves the weights by the mean of what
+  // each moves them alone from the same place, the second with the state that the first left.
+  const Runs runs;
+  Config c = runs.config("two");
+  c.model.dropout = c.model.attention_dropout = 0.0;
+  c.optimizer = {};
+  c.optimizer.type = OptimizerType::sgd;
+  c.optimizer.weight_decay = 0.0;
+  c.optimizer.lr = 0.5;
+  c.schedule.type = ScheduleType::constant;
+  c.training.clip_grad_norm = 0.0;
+  c.training.steps = 1;
+  runs.train(c);
+  const LoadedModel trained = load_model(load_checkpoint(runs.path("two")));
+
+  const ByteCorpus corpus = ByteCorpus::open(c.data.corpus);
+  Generator generator(c.run.seed);
+  Initializer init(generator);
+  const auto model = build_language_model(c.model, corpus.vocabulary().size(), init);
+  const Parameters parameters = model->parameters();
+  StreamOptions streams;
+  streams.batch_size = c.training.batch_size;
+  streams.unroll = c.training.unroll;
+  const StreamBatcher batches(corpus.split(Split::train), corpus.vocabulary(), streams);
+  LanguageModelState state;
+  LanguageModelContext context;
+  context.forward = {true, &generator};
+  context.memory_length = c.training.unroll;
+  for (std::int64_t i = 0; i < 2; ++i) {  // gradients add up over both
+    const Segment segment = batches.segment(i);
+    backward(cross_entropy(model->logits(segment.inputs, state, context), segment.targets));
+  }
+  const Parameters ours = trained.model->parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    INFO(parameters[i].name);
+    Tensor expected = parameters[i].variable.value().clone();
+    const float* grad = parameters[i].variable.grad().data<float>();
+    for (std::int64_t j = 0; j < expected.numel(); ++j) {
+      expected.data<float>()[j] -= 0.5F * 0.5F * grad[j];
+    }
+    REQUIRE(max_relative_error(ours[i].variable.value(), expected) < 1e-6);
+  }
+}
