@@ -58,6 +58,29 @@ void append_named(std::vector<NamedTensor>& into, std::string_view prefix,
   }
 }
 
+// What `cut` returns, which cuts a split into streams; its Error says by which settings.
+template <typename Cut>
+auto cut_split(const Config& config, Split split, std::string_view settings, const Cut& cut) {
+  try {
+    return cut();
+  } catch (const Error& problem) {
+    fail("{} of the corpus {}, cut by {}: {}", name(split), config.data.corpus, settings,
+         problem.what());
+  }
+}
+
+StreamBatcher train_batches(const Config& config, const ByteCorpus& corpus) {
+  return cut_split(config, Split::train, "training.batch_size and training.unroll", [&] {
+    return StreamBatcher(corpus.split(Split::train), corpus.vocabulary(), stream_options(config));
+  });
+}
+
+void require_enough_dev(const Config& config, const ByteCorpus& corpus) {
+  cut_split(config, Split::dev, "evaluation.batch_size and evaluation.max_tokens", [&] {
+    require_enough(corpus.split(Split::dev), corpus.vocabulary(), evaluation_options(config));
+  });
+}
+
 constexpr std::string_view kOptimizerPrefix = "optimizer.";
 constexpr std::string_view kStatePrefix = "state.";
 
@@ -67,7 +90,7 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
     : config_(checked(config)),
       folder_(config.run.folder),
       corpus_(ByteCorpus::open(config.data.corpus)),
-      batches_(corpus_.split(Split::train), corpus_.vocabulary(), stream_options(config)),
+      batches_(train_batches(config, corpus_)),
       generator_(config.run.seed),
       model_(build(config, corpus_, generator_)),
       parameters_(model_->parameters()),
@@ -78,9 +101,9 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
         "{} already holds a run (saved at {}); continue it with --resume, or choose another folder "
         "with --set run.folder=...",
         folder_.string(), last ? last->filename().string() : "");
-  // Found out now, not at the first evaluation, when steps would be lost.
-  require_enough(corpus_.split(Split::dev), corpus_.vocabulary(), evaluation_options(config_));
-  make_folder(folder_);
+  // Found out now, not at the first evaluation or save, when steps would be lost.
+  require_enough_dev(config_, corpus_);
+  make_folder(folder_ / "checkpoints");
   if (last) {
     resume_from(load_checkpoint(*last, CheckpointChoice::last));
   }

@@ -1,80 +1,18 @@
 // A run that was stopped and resumed is the run that was never stopped, byte for byte.
-#include <filesystem>
-#include <limits>
-
 #include "data/prepare.h"
 #include "ops/cross_entropy.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
-#include "trainers/config_yaml.h"
-#include "trainers/lm_trainer.h"
+#include "tests/support/tiny_runs.h"
 #include "trainers/metrics_log.h"
 
 using namespace rondo;
 using namespace rondo::testing;
 
-namespace {
-
 namespace fs = std::filesystem;
-
-// A run with everything that a resumed one must find again: both dropouts, attention memory, two
-// accumulated segments a step, and epochs of five segments, so that steps straddle their ends.
-class Runs {
- public:
-  Runs() {
-    std::string text;
-    for (int i = 0; text.size() < 1000; ++i) {
-      text += static_cast<char>('a' + i * i % 7);
-    }
-    write_bytes(folder_ / "text", text);
-    prepare_text({folder_ / "text", folder_ / "corpus", ""});
-  }
-
-  Config config(const std::string& name) const {
-    Config c;
-    c.run.folder = (folder_ / name).string();
-    c.run.threads = 1;
-    c.data.corpus = (folder_ / "corpus").string();
-    c.model.hidden_size = 6;
-    c.model.projection_size = 4;
-    c.model.num_layers = 2;
-    c.model.dropout = 0.2;
-    c.model.attention_dropout = 0.2;
-    c.training = {12, 4, 50, 2, 1.0};
-    c.optimizer.lr = 0.01;
-    c.evaluation.every = 5;
-    c.evaluation.test_at_end = false;
-    c.checkpoint.every = 4;
-    c.logging = {1, false};
-    return c;
-  }
-  fs::path path(const std::string& name) const { return folder_ / name; }
-
-  // Trains until `stop_after` steps are done in all.
-  TrainingSummary train(const Config& c, bool resume = false,
-                        std::int64_t stop_after = std::numeric_limits<std::int64_t>::max()) const {
-    LmTrainer trainer(c, resume);
-    TrainingObserver silent;
-    return trainer.run(silent, [&] { return trainer.step() >= stop_after; });
-  }
-
-  std::string bytes(const std::string& run, const std::string& file) const {
-    return read_bytes(folder_ / run / "checkpoints" / "last" / file);
-  }
-  void require_same(const std::string& a, const std::string& b) const {
-    REQUIRE(bytes(a, "model.safetensors") == bytes(b, "model.safetensors"));
-    REQUIRE(bytes(a, "training.safetensors") == bytes(b, "training.safetensors"));
-  }
-
- private:
-  TemporaryFolder folder_;
-};
-
-}  // namespace
 
 TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
           "[trainers][resume]") {
-  const Runs runs;
+  const TinyRuns runs;
   const TrainingSummary straight = runs.train(runs.config("straight"));
   REQUIRE(straight.steps == 12);
   REQUIRE_FALSE(straight.stopped);
@@ -96,7 +34,7 @@ TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
 
 TEST_CASE("a run that died after its last save repeats the lost steps exactly",
           "[trainers][resume]") {
-  const Runs runs;
+  const TinyRuns runs;
   runs.train(runs.config("straight"));
   // Stopped cleanly at step 4; then lines of steps that no checkpoint has, and half a line.
   Config c = runs.config("died");
@@ -113,7 +51,7 @@ TEST_CASE("a run that died after its last save repeats the lost steps exactly",
 }
 
 TEST_CASE("the seed decides everything", "[trainers][resume]") {
-  const Runs runs;
+  const TinyRuns runs;
   for (const std::int64_t threads : {1, 2}) {
     const auto run = [&](const std::string& name, std::uint64_t seed) {
       Config c = runs.config(name + std::to_string(threads));
@@ -131,7 +69,7 @@ TEST_CASE("the seed decides everything", "[trainers][resume]") {
 }
 
 TEST_CASE("a run is resumed only as itself", "[trainers][resume]") {
-  const Runs runs;
+  const TinyRuns runs;
   const Config c = runs.config("run");
   runs.train(c, true, 5);  // there is nothing to resume: it starts
   REQUIRE_THAT(error_of([&] { runs.train(c); }),
@@ -163,7 +101,7 @@ TEST_CASE("a run is resumed only as itself", "[trainers][resume]") {
 
 TEST_CASE("a loss that is no number stops the run and keeps the last good checkpoint",
           "[trainers][resume]") {
-  const Runs runs;
+  const TinyRuns runs;
   Config c = runs.config("run");
   runs.train(c, false, 4);
   const std::string good = runs.bytes("run", "model.safetensors");
@@ -181,7 +119,7 @@ TEST_CASE("a loss that is no number stops the run and keeps the last good checkp
 TEST_CASE("accumulating two segments averages their gradients", "[trainers][resume]") {
   // With plain SGD and no dropout, one step of two segments moves the weights by the mean of what
   // each moves them alone from the same place, the second with the state that the first left.
-  const Runs runs;
+  const TinyRuns runs;
   Config c = runs.config("two");
   c.model.dropout = c.model.attention_dropout = 0.0;
   c.optimizer = {};
