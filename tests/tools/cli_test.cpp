@@ -90,8 +90,9 @@ struct Workplace {
 
   std::string path(std::string_view name) const { return (folder / name).string(); }
   std::string config() const { return path("tiny.yaml"); }
-  std::string model_of(std::string_view run) const {
-    return read_bytes(folder / run / "checkpoints" / "last" / "model.safetensors");
+  // A file of the run's last checkpoint.
+  std::string last(std::string_view run, std::string_view file = "model.safetensors") const {
+    return read_bytes(folder / run / "checkpoints" / "last" / file);
   }
 
   // Trains, without whatever takes time and shows nothing here.
@@ -226,6 +227,8 @@ TEST_CASE("mistakes in a config are named with their place", "[tools][cli]") {
                ContainsSubstring("training.steps: expected a whole number from 1, found 'few'"));
   REQUIRE_THAT(set("data.corpus=" + (folder / "none").string()),
                ContainsSubstring("rondo prepare"));
+  REQUIRE_THAT(set("training.unroll=10000000"), ContainsSubstring("unroll"));
+  REQUIRE_THAT(set("run.device=cuda"), ContainsSubstring("no CUDA backend"));
   REQUIRE(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
@@ -262,7 +265,7 @@ TEST_CASE("what is no whole checkpoint of a model is explained", "[tools][cli]")
   REQUIRE(no_corpus.exit_code == 1);
   REQUIRE_THAT(no_corpus.err, ContainsSubstring("rondo prepare"));
 
-  const std::string model = place.model_of("run");
+  const std::string model = place.last("run");
   write_bytes(place.folder / "short.safetensors", model.substr(0, model.size() - 100));
   REQUIRE_THAT(failure("short.safetensors"), ContainsSubstring("short.safetensors"));
   const Tensor tensor = Tensor::zeros({2, 3}, DType::f32);
@@ -303,7 +306,7 @@ TEST_CASE("what is no whole checkpoint of a model is explained", "[tools][cli]")
 TEST_CASE("a full disk ends a run with advice and leaves its checkpoint", "[tools][cli]") {
   const Workplace place;
   place.train();
-  const std::string before = place.model_of("run");
+  const std::string before = place.last("run");
   // A limit on the size of files, in units of 512 bytes, stands for the disk: the checkpoint is the
   // first to run into it.
   REQUIRE(before.size() > 16 * 512);
@@ -317,11 +320,11 @@ TEST_CASE("a full disk ends a run with advice and leaves its checkpoint", "[tool
                                ContainsSubstring("ulimit -f"));
   REQUIRE_THAT(result.out, ContainsSubstring("step 9/12") && !ContainsSubstring("saved"));
 
-  REQUIRE(place.model_of("run") == before);
+  REQUIRE(place.last("run") == before);
   REQUIRE_THAT(output_of({"info", place.path("run")}), ContainsSubstring("step        8"));
   place.train({"--resume", "--set", "training.steps=12"});
   place.train({"--set", "training.steps=12", "--set", "run.folder=" + place.path("undisturbed")});
-  REQUIRE(place.model_of("run") == place.model_of("undisturbed"));
+  REQUIRE(place.last("run") == place.last("undisturbed"));
 }
 
 TEST_CASE("output that cannot be written is an error", "[tools][cli]") {
@@ -366,7 +369,10 @@ TEST_CASE("a stopped run saves, and its advice resumes it to the same end", "[to
   REQUIRE_THAT(resumed.out, ContainsSubstring(fmt::format("resumed at step {}", steps[1].str())));
 
   place.train({"--set", "evaluation.every=0", "--set", "checkpoint.every=0", "--set", total});
-  REQUIRE(place.model_of("stopped one") == place.model_of("run"));
+  for (const char* file : {"model.safetensors", "training.safetensors"}) {
+    INFO(file);
+    REQUIRE(place.last("stopped one", file) == place.last("run", file));
+  }
 }
 
 TEST_CASE("a reader that has seen enough causes no error", "[tools][cli]") {
