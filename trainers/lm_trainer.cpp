@@ -327,7 +327,8 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
       return last_step || (every > 0 && progress_.step % every == 0);
     };
     bool best = false;
-    if (due(config_.evaluation.every)) {
+    const bool evaluated = due(config_.evaluation.every);
+    if (evaluated) {
       const EvaluationReport evaluation = evaluate_dev();
       best = evaluation.best;
       recorder.evaluation(evaluation);
@@ -337,6 +338,9 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
       progress_.seconds = seconds_before + seconds_since(started);
       save(best, observer);
       saved = true;
+    }
+    if (evaluated) {
+      recorder.draw();  // after saving: a picture that cannot be written must not cost a checkpoint
     }
   }
   if (!saved) {

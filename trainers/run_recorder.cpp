@@ -53,7 +53,6 @@ void RunRecorder::write_evaluation(std::string_view kind, std::int64_t step,
 
 void RunRecorder::evaluation(const EvaluationReport& report) {
   write_evaluation(name(report.split), report.step, report.result);
-  draw();
 }
 
 void RunRecorder::final(const TrainingSummary& summary) {
