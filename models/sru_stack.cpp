@@ -28,9 +28,12 @@ Tensor context_padding(const Tensor& memory_mask_pad, const Tensor& mask_pad,
 SruStack::SruStack(const StackOptions& options, const TransformFactory& make_transform,
                    Initializer& init)
     : options_(options) {
-  check(options.num_layers >= 1 && options.input_size >= 1 && options.layer.hidden_size >= 1,
-        "[SruStack] layers, input size and hidden size must be at least 1, found {}, {} and {}",
-        options.num_layers, options.input_size, options.layer.hidden_size);
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // so that sizes of planes do not overflow
+  const auto possible = [](std::int64_t size) { return size >= 1 && size <= kMost; };
+  check(possible(options.num_layers) && possible(options.input_size) &&
+            possible(options.layer.hidden_size),
+        "[SruStack] layers, input size and hidden size must be from 1 to {}, found {}, {} and {}",
+        kMost, options.num_layers, options.input_size, options.layer.hidden_size);
   std::int64_t in = options.input_size;
   if (options.proj_input_to_hidden_first && in != output_size()) {
     input_to_hidden_.emplace(in, output_size(), init);

@@ -99,8 +99,10 @@ Parameters SruppAttention::parameters() const {
 }
 
 SruStack make_srupp(const SruppOptions& options, Initializer& init) {
-  check(options.transform.projection_size >= 1,
-        "[SRU++] projection_size must be at least 1, found {}", options.transform.projection_size);
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  check(options.transform.projection_size >= 1 && options.transform.projection_size <= kMost,
+        "[SRU++] projection_size must be from 1 to {}, found {}", kMost,
+        options.transform.projection_size);
   check(options.transform.num_heads >= 1 &&
             options.transform.projection_size % options.transform.num_heads == 0,
         "[SRU++] {} heads do not divide projection_size {}", options.transform.num_heads,
