@@ -183,6 +183,25 @@ TEST_CASE("every step is reported as it was", "[trainers][lm_trainer]") {
   REQUIRE(witness.steps.back().seconds_left == 0.0);
 }
 
+TEST_CASE("every epoch starts without a past", "[trainers][lm_trainer]") {
+  const TinyRuns runs;
+  Config config = runs.config("run");
+  // Steps too small to change a weight: what a segment costs depends on its text and past alone.
+  config.optimizer.type = OptimizerType::sgd;
+  config.optimizer.weight_decay = 0.0;
+  config.optimizer.lr = 1e-30;
+  config.model.dropout = config.model.attention_dropout = 0.0;
+  config.training.accumulation_steps = 1;
+  LmTrainer trainer(config, false);
+  Witness witness;
+  trainer.run(witness, never);
+  for (std::size_t step = 5; step < 12; ++step) {  // five segments an epoch
+    INFO("step " << step + 1);
+    REQUIRE(witness.steps[step].nats_per_token == witness.steps[step - 5].nats_per_token);
+  }
+  REQUIRE(witness.steps[1].nats_per_token != witness.steps[0].nats_per_token);
+}
+
 TEST_CASE("best stays when the model gets worse", "[trainers][lm_trainer]") {
   const TinyRuns runs;
   Config config = runs.config("run");
