@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
 #include <system_error>
 
 #include "core/error.h"
@@ -33,10 +35,13 @@ void flush_output() {
   }
 }
 
-}  // namespace
+// Through stdio, which does not throw: nobody may be left to read it.
+void print_error(std::string_view message) {
+  const std::string line = fmt::format("rondo: {}\n", message);
+  std::fputs(line.c_str(), stderr);
+}
 
-int main(int argc, char** argv) {
-  ignore_write_signals();
+int run(int argc, char** argv) {
   rondo::configure_log();
   CLI::App app{"Rondo: SRU, projected SRU and SRU++ language models", "rondo"};
   app.footer(kFooter);
@@ -56,15 +61,24 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ignore_write_signals();
+  try {
+    return run(argc, argv);
   } catch (const rondo::Error& error) {
-    fmt::print(stderr, "rondo: {}\n", error.what());
+    print_error(error.what());
   } catch (const std::system_error& error) {
     if (error.code().value() == EPIPE) {
       return 0;  // nobody reads on, so all that was wanted is done
     }
-    fmt::print(stderr, "rondo: {}\n", error.what());
+    print_error(error.what());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "rondo: something unexpected went wrong: {}\n", error.what());
+    print_error(fmt::format("something unexpected went wrong: {}", error.what()));
   }
   return 1;
 }

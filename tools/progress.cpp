@@ -157,7 +157,8 @@ void ProgressDisplay::redraw(const TrainingProgress& progress) {
 }
 
 std::string ProgressDisplay::bar(double done, std::size_t length) const {
-  const auto filled = static_cast<std::size_t>(std::clamp(done, 0.0, 1.0) * length);
+  const auto filled =
+      static_cast<std::size_t>(std::clamp(done, 0.0, 1.0) * static_cast<double>(length));
   std::string full;
   std::string rest;
   for (std::size_t i = 0; i < length; ++i) {

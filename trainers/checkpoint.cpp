@@ -349,12 +349,14 @@ void require_tensors(std::span<const NamedTensor> targets, const SafetensorsFile
     }
   }
   if (!problems.empty()) {
-    const std::size_t shown = std::min(problems.size(), kMostShown);
+    const auto shown = std::span(problems).first(std::min(problems.size(), kMostShown));
     fail(
         "cannot load the {} from {}: {}{}; it was saved from another model: check the "
         "configuration",
-        what, file.path().string(), fmt::join(problems.begin(), problems.begin() + shown, "; "),
-        shown < problems.size() ? fmt::format("; and {} more", problems.size() - shown) : "");
+        what, file.path().string(), fmt::join(shown, "; "),
+        shown.size() < problems.size()
+            ? fmt::format("; and {} more", problems.size() - shown.size())
+            : "");
   }
 }
 

@@ -59,9 +59,15 @@ void check_attention(const ModelConfig& config, const Origins& origins) {
           config.num_heads);
 
   std::vector<std::string_view> given;
-  if (config.attention_every_n_layers) given.push_back("model.attention_every_n_layers");
-  if (config.attention_last_n_layers) given.push_back("model.attention_last_n_layers");
-  if (config.attention_layers) given.push_back("model.attention_layers");
+  if (config.attention_every_n_layers) {
+    given.emplace_back("model.attention_every_n_layers");
+  }
+  if (config.attention_last_n_layers) {
+    given.emplace_back("model.attention_last_n_layers");
+  }
+  if (config.attention_layers) {
+    given.emplace_back("model.attention_layers");
+  }
   if (given.size() > 1) {
     fail(
         "{}: expected at most one way to choose the layers that attend, found {} as well; "

@@ -272,11 +272,11 @@ TEST_CASE("a stack explains inputs that do not fit", "[models][stack]") {
 TEST_CASE("stacks that cannot be are refused", "[models][stack]") {
   SruppOptions options = srupp_options();
   options.stack.num_layers = 0;
-  REQUIRE_THAT(error_of([&] { scrambled(options); }), ContainsSubstring("must be at least 1"));
+  REQUIRE_THAT(error_of([&] { scrambled(options); }), ContainsSubstring("must be from 1 to"));
   options = srupp_options();
   options.transform.projection_size = 0;
   REQUIRE_THAT(error_of([&] { scrambled(options); }),
-               ContainsSubstring("projection_size must be at least 1"));
+               ContainsSubstring("projection_size must be from 1 to"));
   options = srupp_options();
   options.transform.num_heads = 3;
   REQUIRE_THAT(error_of([&] { scrambled(options); }),

@@ -413,3 +413,11 @@ TEST_CASE("a corpus is prepared once", "[tools][cli]") {
                            (folder / "x").string()}),
                ContainsSubstring("none") && ContainsSubstring("check the path"));
 }
+
+TEST_CASE("an error that cannot be shown is still only an error", "[tools][cli]") {
+  if (!std::filesystem::exists("/dev/full")) {
+    WARN("skipped: no /dev/full here");
+    return;
+  }
+  REQUIRE(shell("rondo eval nothere 2> /dev/full").exit_code == 1);
+}
