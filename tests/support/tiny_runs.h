@@ -4,11 +4,14 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "data/prepare.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
 #include "trainers/lm_trainer.h"
+#include "trainers/metrics_log.h"
 
 namespace rondo::testing {
 
@@ -64,5 +67,25 @@ class TinyRuns {
  private:
   TemporaryFolder folder_;
 };
+
+using Steps = std::vector<std::int64_t>;
+
+// The steps of the records of one kind.
+inline Steps steps_of(const std::vector<MetricsRecord>& records, std::string_view kind) {
+  Steps steps;
+  for (const MetricsRecord& record : records) {
+    if (record.kind == kind) {
+      steps.push_back(record.step);
+    }
+  }
+  return steps;
+}
+
+// All that the checkpoint `which` of a run has learned: the bytes of its weights and training
+// state.
+inline std::string learning_of(const std::filesystem::path& run, const std::string& which) {
+  const std::filesystem::path folder = run / "checkpoints" / which;
+  return read_bytes(folder / "model.safetensors") + read_bytes(folder / "training.safetensors");
+}
 
 }  // namespace rondo::testing
