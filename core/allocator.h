@@ -17,7 +17,7 @@ struct MemoryStats {
 };
 
 // Keeps released blocks by size and hands them out again, so that a training step, whose sizes
-// repeat, asks the system for nothing after the first. Blocks are 64-byte aligned. Thread-safe.
+// repeat, finds most of its blocks here. Blocks are 64-byte aligned. Thread-safe.
 class CachingAllocator {
  public:
   explicit CachingAllocator(Device device) : device_(device) {}
