@@ -22,7 +22,8 @@ TEST_CASE("dropout keeps the elements whose random word is large enough", "[ops]
           const bool kept =
               unit_float(stream.word(static_cast<std::uint64_t>(i))) >= static_cast<float>(p);
           expected_mask.push_back(kept ? static_cast<float>(1.0 / (1.0 - p)) : 0.0F);
-          expected.push_back(x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back());
+          expected.push_back(
+              kept ? x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back() : 0.0F);
         }
         for_thread_counts([&] {
           generator = before;
