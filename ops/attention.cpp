@@ -16,7 +16,7 @@ using cpu::Transpose;
 
 // Queries that share one pair of products: enough rows for the product to be fast, few enough that
 // little of a block lies beyond the causal edge.
-constexpr std::int64_t kBlock = 64;
+constexpr std::int64_t kBlock = 128;
 
 struct Range {
   std::int64_t begin, end;
