@@ -28,6 +28,7 @@ struct Attention {
   std::int64_t queries, context, batch, size, heads;  // T, C, B, n, heads
   AttentionMask mask;
   double dropout = 0.0;
+  Precision precision = Precision::f32;
   RandomStream stream;  // of dropout
 
   std::int64_t head_size() const { return size / heads; }
@@ -41,13 +42,6 @@ struct Attention {
     const std::int64_t memory = context - queries;
     return {mask.window > 0 ? std::max<std::int64_t>(0, memory + begin - mask.window) : 0,
             mask.causal ? memory + end : context};
-  }
-
-  // The positions that a block of queries computes scores of: what they see, from a whole byte of
-  // the dropout mask on.
-  Range shown(std::int64_t begin, std::int64_t end) const {
-    const Range range = visible(begin, end);
-    return {range.begin / 8 * 8, range.end};
   }
 };
 
@@ -128,11 +122,13 @@ void make_mask(const Attention& a, std::int64_t head_index, std::int64_t i, Rang
                          bits + cpu::dropout_mask_bytes(first * cpu::kDropoutGroup));
 }
 
-// to[j] = from[j] / (1 - p) or 0, j in `shown`, as the bits of the row say.
+// to[j] = from[j] / (1 - p) or 0, j in `shown`, as the bits of the row say. Begins at a whole byte
+// of them: a few elements before `shown` are moved too, which nobody reads.
 template <typename T>
 void drop(const Attention& a, const std::uint8_t* bits, Range shown, const T* from, T* to) {
-  cpu::apply_dropout_mask(bits + shown.begin / 8, static_cast<T>(1.0 / (1.0 - a.dropout)),
-                          from + shown.begin, shown.size(), to + shown.begin);
+  const std::int64_t begin = shown.begin / 8 * 8;
+  cpu::apply_dropout_mask(bits + begin / 8, static_cast<T>(1.0 / (1.0 - a.dropout)), from + begin,
+                          shown.end - begin, to + begin);
 }
 
 // Probabilities (T, C) and output of one head.
@@ -141,12 +137,12 @@ void forward_head(const Attention& a, const Head<T>& in, T* probabilities, std::
                   T* dropped, T* out) {
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
-    const Range shown = a.shown(begin, end);
+    const Range shown = a.visible(begin, end);
     T* block = probabilities + begin * a.context;
     cpu::gemm(Transpose::no, Transpose::yes, end - begin, shown.size(), a.head_size(),
               static_cast<T>(a.scale()), in.q + begin * in.q_stride, in.q_stride,
-              in.k + shown.begin * in.kv_stride, in.kv_stride, T(0), block + shown.begin,
-              a.context);
+              in.k + shown.begin * in.kv_stride, in.kv_stride, T(0), block + shown.begin, a.context,
+              a.precision);
     for (std::int64_t i = begin; i < end; ++i) {
       softmax_row(a, in.b, i, shown, probabilities + i * a.context);
       if (a.dropout > 0.0) {
@@ -158,7 +154,7 @@ void forward_head(const Attention& a, const Head<T>& in, T* probabilities, std::
     const T* weights = a.dropout > 0.0 ? dropped : block;
     cpu::gemm(Transpose::no, Transpose::no, end - begin, a.head_size(), shown.size(), T(1),
               weights + shown.begin, a.context, in.v + shown.begin * in.kv_stride, in.kv_stride,
-              T(0), out + begin * in.q_stride, in.q_stride);
+              T(0), out + begin * in.q_stride, in.q_stride, a.precision);
   }
 }
 
@@ -177,13 +173,13 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
     const std::int64_t rows = end - begin;
-    const Range shown = a.shown(begin, end);
+    const Range shown = a.visible(begin, end);
     const T* block = probabilities + begin * a.context;
     const T* grad_out = grad.out + begin * in.q_stride;
     // Gradient of the weights after dropout: grad_out v^T.
     cpu::gemm(Transpose::no, Transpose::yes, rows, shown.size(), a.head_size(), T(1), grad_out,
               in.q_stride, in.v + shown.begin * in.kv_stride, in.kv_stride, T(0),
-              scores + shown.begin, a.context);
+              scores + shown.begin, a.context, a.precision);
     for (std::int64_t i = begin; i < end; ++i) {
       const T* p = probabilities + i * a.context;
       T* g = scores + (i - begin) * a.context;
@@ -198,13 +194,13 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
     const auto scale = static_cast<T>(a.scale());
     cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, T(1),
               weights + shown.begin, a.context, grad_out, in.q_stride, T(1),
-              grad.v + shown.begin * in.kv_stride, in.kv_stride);
+              grad.v + shown.begin * in.kv_stride, in.kv_stride, a.precision);
     cpu::gemm(Transpose::no, Transpose::no, rows, a.head_size(), shown.size(), scale,
               scores + shown.begin, a.context, in.k + shown.begin * in.kv_stride, in.kv_stride,
-              T(0), grad.q + begin * in.q_stride, in.q_stride);
+              T(0), grad.q + begin * in.q_stride, in.q_stride, a.precision);
     cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, scale,
               scores + shown.begin, a.context, in.q + begin * in.q_stride, in.q_stride, T(1),
-              grad.k + shown.begin * in.kv_stride, in.kv_stride);
+              grad.k + shown.begin * in.kv_stride, in.kv_stride, a.precision);
   }
 }
 
@@ -221,7 +217,8 @@ std::uint8_t* head_bits(const Attention& a, Tensor bits, std::int64_t index) {
 Attention checked(const Variable& q, const Variable& kv, const AttentionMask& mask,
                   const AttentionOptions& options) {
   check(q.defined() && q.shape().rank() == 3, "[attention] q must have shape (T, B, n)");
-  Attention a{q.size(0), 0, q.size(1), q.size(2), options.num_heads, mask, options.dropout, {}};
+  Attention a{q.size(0),         0, q.size(1), q.size(2), options.num_heads, mask, options.dropout,
+              options.precision, {}};
   check(kv.defined() && kv.shape().rank() == 3 && kv.size(1) == a.batch &&
             kv.size(2) == 2 * a.size && kv.size(0) >= a.queries,
         "[attention] kv has shape {}; expected (C, {}, {}) with C >= {} for q {}",

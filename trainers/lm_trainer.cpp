@@ -189,7 +189,7 @@ void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
 
 StepReport LmTrainer::train_step() {
   LanguageModelContext context;
-  context.forward = {true, &generator_};
+  context.forward = {true, &generator_, config_.training.precision};
   context.memory_length = config_.training.unroll;
   const std::int64_t pieces = config_.training.accumulation_steps;
   StepReport report;
