@@ -13,11 +13,11 @@ TEST_CASE("the median is the middle", "[trainers][machine_limits]") {
 }
 
 TEST_CASE("limits are measured as often as asked", "[trainers][machine_limits]") {
-  const std::vector<double> products = measure_products(DType::f32, 2);
+  const std::vector<double> products = measure_products(Precision::f32, 2);
   REQUIRE(products.size() == 2);
   REQUIRE(products[0] > 0.0);
   REQUIRE(measure_copies(3).size() == 3);
-  REQUIRE_THAT(error_of([] { measure_products(DType::i32); }), ContainsSubstring("i32"));
+  REQUIRE(measure_products(Precision::bf16, 1).size() == 1);
 }
 
 TEST_CASE("the process knows its processor and its peak", "[trainers][machine_limits]") {
