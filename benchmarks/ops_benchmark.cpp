@@ -29,12 +29,13 @@ struct Limits {
   double gigabytes = median(measure_copies());
 };
 
-// Measured when the first benchmark has run.
+// Measured once, when the first benchmark has run.
 const Limits& limits() {
   static const Limits measured;
   return measured;
 }
 
+// Google Benchmark prints "/s" behind every rate, fractions included.
 benchmark::Counter rate(const benchmark::State& state, double amount) {
   return {amount * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate};
 }
