@@ -47,6 +47,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
           device_.str(), bytes, stats_.in_use_bytes);
     }
     stats_.reserved_bytes += size;
+    ++stats_.system_allocations;
   }
   stats_.in_use_bytes += size;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.in_use_bytes);

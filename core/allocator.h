@@ -14,6 +14,8 @@ struct MemoryStats {
   std::size_t in_use_bytes = 0;    // handed out now
   std::size_t peak_bytes = 0;      // the most ever handed out since the last reset_peak
   std::size_t reserved_bytes = 0;  // held from the system: in use and cached
+  // Blocks ever taken from the system: stands still once every size asked for is cached.
+  std::size_t system_allocations = 0;
 };
 
 // Keeps released blocks by size and hands them out again, so that a training step, whose sizes

@@ -29,6 +29,35 @@ std::string format_count(double count) {
   return unit.empty() ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}{}", count, unit);
 }
 
+std::string format_bytes(double bytes) {
+  const std::string count = format_count(bytes);
+  if (count.ends_with('B')) {
+    return fmt::format("{} GB", count.substr(0, count.size() - 1));
+  }
+  if (count.ends_with('k') || count.ends_with('M')) {
+    return fmt::format("{} {}B", count.substr(0, count.size() - 1), count.back());
+  }
+  return count == "?" ? count : count + " B";
+}
+
+std::string format_model(const ModelConfig& model) {
+  std::string attending;
+  std::int64_t count = 0;
+  for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
+    if (layer_attends(model, layer)) {
+      attending += fmt::format("{}{}", count++ == 0 ? "" : ", ", layer + 1);
+    }
+  }
+  const bool srupp = model.type == ModelType::srupp;
+  const std::string which = count == 0                  ? std::string("none")
+                            : count == model.num_layers ? std::string("all")
+                                                        : attending;
+  return fmt::format(
+      "{}, {} layers of {}{}, {}", srupp ? "SRU++" : "SRU", model.num_layers, model.hidden_size,
+      model.projection_size > 0 ? fmt::format(", projection {}", model.projection_size) : "",
+      srupp ? fmt::format("attention in {}", which) : "no attention");
+}
+
 std::string format_duration(double seconds) {
   if (!(seconds >= 0.0) || !std::isfinite(seconds)) {
     return "?";

@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
   rondo::add_train_command(app);
   rondo::add_eval_command(app);
   rondo::add_generate_command(app);
+  rondo::add_bench_command(app);
   rondo::add_prepare_command(app);
   rondo::add_info_command(app);
   rondo::add_settings_command(app);

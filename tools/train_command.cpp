@@ -61,36 +61,16 @@ class ConsoleObserver final : public TrainingObserver {
   std::optional<EvaluationEvent> to_be_saved_;  // shown once that is true
 };
 
-std::string layers_text(const ModelConfig& model) {
-  std::string attending;
-  std::int64_t count = 0;
-  for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
-    if (layer_attends(model, layer)) {
-      attending += fmt::format("{}{}", count++ == 0 ? "" : ", ", layer + 1);
-    }
-  }
-  const std::string which = count == model.num_layers ? std::string("all")
-                            : count == 0              ? std::string("none")
-                                                      : attending;
-  return model.type == ModelType::srupp ? fmt::format("attention in {}", which)
-                                        : std::string("no attention");
-}
-
 void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
   const Config& c = trainer.config();
   const ByteCorpus& corpus = trainer.corpus();
   const auto size = [&](Split split) {
     return format_count(static_cast<double>(corpus.split(split).size()));
   };
-  const std::string projection =
-      c.model.projection_size > 0 ? fmt::format(", projection {}", c.model.projection_size) : "";
   display.print_summary(
       "Rondo training run",
       std::vector<std::pair<std::string, std::string>>{
-          {"model",
-           fmt::format("{}, {} layers of {}{}, {}",
-                       c.model.type == ModelType::srupp ? "SRU++" : "SRU", c.model.num_layers,
-                       c.model.hidden_size, projection, layers_text(c.model))},
+          {"model", format_model(c.model)},
           {"parameters", format_count(static_cast<double>(count(trainer.model().parameters())))},
           {"corpus", fmt::format("{}: {} train, {} dev, {} test, {} distinct bytes", corpus.name(),
                                  size(Split::train), size(Split::dev), size(Split::test),

@@ -7,8 +7,6 @@
 
 #include "core/file.h"
 #include "core/parallel.h"
-#include "ops/cross_entropy.h"
-#include "ops/elementwise.h"
 #include "trainers/config_validation.h"
 #include "trainers/config_yaml.h"
 #include "trainers/run_recorder.h"
@@ -18,21 +16,6 @@ namespace rondo {
 namespace {
 
 constexpr int kStateVersion = 1;
-
-StreamOptions stream_options(const Config& config) {
-  StreamOptions options;
-  options.batch_size = config.training.batch_size;
-  options.unroll = config.training.unroll;
-  return options;
-}
-
-std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& corpus,
-                                     Generator& generator) {
-  const Device device = Device::parse(config.run.device);
-  require_available(device);
-  Initializer init(generator, device);
-  return build_language_model(config.model, corpus.vocabulary().size(), init);
-}
 
 // Threads are set before anything runs on them.
 const Config& checked(const Config& config) {
@@ -58,27 +41,13 @@ void append_named(std::vector<NamedTensor>& into, std::string_view prefix,
   }
 }
 
-// What `cut` returns, which cuts a split into streams; its Error says by which settings.
-template <typename Cut>
-auto cut_split(const Config& config, Split split, std::string_view settings, const Cut& cut) {
-  try {
-    return cut();
-  } catch (const Error& problem) {
-    fail("{} of the corpus {}, cut by {}: {}", name(split), config.data.corpus, settings,
-         problem.what());
-  }
-}
-
-StreamBatcher train_batches(const Config& config, const ByteCorpus& corpus) {
-  return cut_split(config, Split::train, "training.batch_size and training.unroll", [&] {
-    return StreamBatcher(corpus.split(Split::train), corpus.vocabulary(), stream_options(config));
-  });
-}
-
 void require_enough_dev(const Config& config, const ByteCorpus& corpus) {
-  cut_split(config, Split::dev, "evaluation.batch_size and evaluation.max_tokens", [&] {
+  try {
     require_enough(corpus.split(Split::dev), corpus.vocabulary(), evaluation_options(config));
-  });
+  } catch (const Error& problem) {
+    fail("{} of the corpus {}, cut by evaluation.batch_size and evaluation.max_tokens: {}",
+         name(Split::dev), config.data.corpus, problem.what());
+  }
 }
 
 constexpr std::string_view kOptimizerPrefix = "optimizer.";
@@ -90,11 +59,7 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
     : config_(checked(config)),
       folder_(config.run.folder),
       corpus_(ByteCorpus::open(config.data.corpus)),
-      batches_(train_batches(config, corpus_)),
-      generator_(config.run.seed),
-      model_(build(config, corpus_, generator_)),
-      parameters_(model_->parameters()),
-      optimizer_(make_optimizer(config.optimizer, parameters_)),
+      stepper_(config_, corpus_),
       checkpoints_(folder_ / "checkpoints") {
   const auto last = checkpoints_.last();
   check(resume || !last,
@@ -128,7 +93,7 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
         saved.corpus);
   check(checkpoint.training.has_value() && checkpoint.state_json.has_value(),
         "{} holds a model but no training state; it can be evaluated, not resumed", where);
-  assign_tensors(tensors_of(parameters_), checkpoint.model, "model");
+  assign_tensors(tensors_of(stepper_.parameters()), checkpoint.model, "model");
 
   std::vector<NamedTensor> carried;
   for (const std::string& name : checkpoint.training->names()) {
@@ -138,10 +103,9 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     }
   }
   std::vector<NamedTensor> targets;
-  append_named(targets, kOptimizerPrefix, optimizer_->state());
+  append_named(targets, kOptimizerPrefix, stepper_.optimizer().state());
   append_named(targets, kStatePrefix, carried);  // copied onto themselves: names are checked
   assign_tensors(targets, *checkpoint.training, "training state");
-  state_ = LanguageModelState::from_named(carried);
 
   try {
     const nlohmann::json state = nlohmann::json::parse(*checkpoint.state_json);
@@ -160,16 +124,16 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
           where, state.at("batch_size").dump(), state.at("unroll").dump(),
           config_.training.batch_size, config_.training.unroll);
     progress_.step = state.at("step");
-    progress_.epoch = state.at("epoch");
-    progress_.segment = state.at("segment");
     progress_.tokens = state.at("tokens");
     progress_.seconds = state.at("seconds");
     if (!state.at("best_step").is_null()) {
       progress_.best_step = state.at("best_step").get<std::int64_t>();
       progress_.best_nats = state.at("best_nats");
     }
-    generator_ = Generator(state.at("seed"), state.at("next_stream"));
-    optimizer_->set_steps(state.at("optimizer_steps"));
+    stepper_.restore(LanguageModelState::from_named(carried),
+                     Generator(state.at("seed"), state.at("next_stream")),
+                     {state.at("epoch"), state.at("segment")});
+    stepper_.optimizer().set_steps(state.at("optimizer_steps"));
   } catch (const nlohmann::json::exception& problem) {
     fail("{}: the training state is damaged ({}); resume from another checkpoint", where,
          problem.what());
@@ -188,45 +152,28 @@ void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
 }
 
 StepReport LmTrainer::train_step() {
-  LanguageModelContext context;
-  context.forward = {true, &generator_, config_.training.precision};
-  context.memory_length = config_.training.unroll;
-  const std::int64_t pieces = config_.training.accumulation_steps;
-  StepReport report;
-  zero_grads(parameters_);
-  for (std::int64_t piece = 0; piece < pieces; ++piece) {
-    if (progress_.segment == batches_.segments()) {
-      progress_.segment = 0;
-      ++progress_.epoch;
-      state_ = {};  // state and memory do not cross epochs
-    }
-    const Segment segment = batches_.segment(progress_.segment++);
-    const Variable loss =
-        cross_entropy(model_->logits(segment.inputs, state_, context), segment.targets);
-    backward(pieces == 1 ? loss : scale(loss, 1.0 / static_cast<double>(pieces)));
-    report.nats_per_token += loss.value().item() / static_cast<double>(pieces);
-    progress_.tokens += segment.targets.numel();
+  const StepGradient gradient = stepper_.compute_gradient();
+  if (!std::isfinite(gradient.nats_per_token) || !std::isfinite(gradient.norm)) {
+    stop_astray(progress_.step + 1, fmt::format("the loss is {} and the gradient norm {}",
+                                                gradient.nats_per_token, gradient.norm));
   }
+  StepReport report;
   report.lr =
       learning_rate(config_.schedule, config_.optimizer.lr, config_.training.steps, progress_.step);
-  report.grad_norm = grad_norm(parameters_);
-  if (!std::isfinite(report.nats_per_token) || !std::isfinite(report.grad_norm)) {
-    stop_astray(progress_.step + 1, fmt::format("the loss is {} and the gradient norm {}",
-                                                report.nats_per_token, report.grad_norm));
-  }
-  optimizer_->step(report.lr, clip_factor(report.grad_norm, config_.training.clip_grad_norm));
-  ++progress_.step;
-  report.step = progress_.step;
+  stepper_.apply(report.lr, gradient.norm);
+  progress_.tokens += gradient.tokens;
+  report.step = ++progress_.step;
+  report.epoch = stepper_.epochs();
+  report.nats_per_token = gradient.nats_per_token;
+  report.grad_norm = gradient.norm;
   report.tokens = progress_.tokens;
-  report.epoch = static_cast<double>(progress_.epoch) +
-                 static_cast<double>(progress_.segment) / static_cast<double>(batches_.segments());
   return report;
 }
 
 EvaluationReport LmTrainer::evaluate_dev() {
   EvaluationReport report;
   report.step = progress_.step;
-  report.result = evaluate(*model_, corpus_.split(Split::dev), corpus_.vocabulary(),
+  report.result = evaluate(stepper_.model(), corpus_.split(Split::dev), corpus_.vocabulary(),
                            evaluation_options(config_));
   if (!std::isfinite(report.result.nats_per_token)) {
     stop_astray(progress_.step, fmt::format("the loss on dev is {}", report.result.nats_per_token));
@@ -241,21 +188,21 @@ EvaluationReport LmTrainer::evaluate_dev() {
 
 void LmTrainer::save(bool best, TrainingObserver& observer) {
   // A step can overflow the weights before any loss shows it; the checkpoint before is worth more.
-  if (!all_finite(parameters_)) {
+  if (!all_finite(stepper_.parameters())) {
     stop_astray(progress_.step, "the weights are no longer finite");
   }
   Checkpoint checkpoint;
-  checkpoint.model = tensors_of(parameters_);
+  checkpoint.model = tensors_of(stepper_.parameters());
   checkpoint.model_metadata =
       to_metadata({config_.model, corpus_.vocabulary(), evaluation_options(config_).window,
                    config_.data.corpus});
-  append_named(checkpoint.training, kOptimizerPrefix, optimizer_->state());
-  append_named(checkpoint.training, kStatePrefix, state_.named());
+  append_named(checkpoint.training, kOptimizerPrefix, stepper_.optimizer().state());
+  append_named(checkpoint.training, kStatePrefix, stepper_.state().named());
   const nlohmann::json state = {
       {"version", kStateVersion},
       {"step", progress_.step},
-      {"epoch", progress_.epoch},
-      {"segment", progress_.segment},
+      {"epoch", stepper_.position().epoch},
+      {"segment", stepper_.position().segment},
       {"train_bytes", corpus_.split(Split::train).size()},
       {"batch_size", config_.training.batch_size},
       {"unroll", config_.training.unroll},
@@ -263,9 +210,9 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
       {"seconds", progress_.seconds},
       {"best_step", progress_.best_step ? nlohmann::json(*progress_.best_step) : nlohmann::json()},
       {"best_nats", progress_.best_nats},
-      {"seed", generator_.seed()},
-      {"next_stream", generator_.next_stream()},
-      {"optimizer_steps", optimizer_->steps()}};
+      {"seed", stepper_.generator().seed()},
+      {"next_stream", stepper_.generator().next_stream()},
+      {"optimizer_steps", stepper_.optimizer().steps()}};
   checkpoint.state_json = state.dump();
   checkpoints_.save(progress_.step, checkpoint, best);
   observer.on_saved(progress_.step, folder_ / "checkpoints");
@@ -350,7 +297,7 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
   TrainingSummary summary;
   summary.steps = progress_.step;
   summary.tokens = progress_.tokens;
-  summary.parameters = count(parameters_);
+  summary.parameters = count(stepper_.parameters());
   summary.stopped = stopped;
   summary.best_step = progress_.best_step;
   if (progress_.best_step) {

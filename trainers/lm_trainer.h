@@ -7,13 +7,12 @@
 #include <optional>
 #include <string>
 
-#include "data/batcher.h"
 #include "data/byte_corpus.h"
 #include "trainers/checkpoint.h"
 #include "trainers/config.h"
 #include "trainers/evaluation.h"
+#include "trainers/lm_stepper.h"
 #include "trainers/model_file.h"
-#include "trainers/optimizer.h"
 
 namespace rondo {
 
@@ -76,17 +75,15 @@ class LmTrainer {
   TrainingSummary run(TrainingObserver& observer, const std::function<bool()>& stop_requested);
 
   const ByteCorpus& corpus() const { return corpus_; }
-  const LanguageModel& model() const { return *model_; }
+  const LanguageModel& model() const { return stepper_.model(); }
   const Config& config() const { return config_; }
   std::int64_t step() const { return progress_.step; }
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
-  // What a checkpoint's state.json holds.
+  // What a checkpoint's state.json holds beside what the stepper knows.
   struct Progress {
     std::int64_t step = 0;
-    std::int64_t epoch = 0;
-    std::int64_t segment = 0;  // next segment of this epoch
     std::int64_t tokens = 0;
     double seconds = 0.0;
     std::optional<std::int64_t> best_step;
@@ -94,7 +91,7 @@ class LmTrainer {
   };
 
   void resume_from(const LoadedCheckpoint& checkpoint);
-  // One optimizer step; returns the mean loss and the gradient norm.
+  // One optimizer step.
   StepReport train_step();
   EvaluationReport evaluate_dev();
   void save(bool best, TrainingObserver& observer);
@@ -105,13 +102,8 @@ class LmTrainer {
   Config config_;
   std::filesystem::path folder_;
   ByteCorpus corpus_;
-  StreamBatcher batches_;
-  Generator generator_;  // initial weights, then dropout
-  std::unique_ptr<LanguageModel> model_;
-  Parameters parameters_;
-  std::unique_ptr<Optimizer> optimizer_;
+  LmStepper stepper_;
   CheckpointFolder checkpoints_;
-  LanguageModelState state_;
   Progress progress_;
 };
 

@@ -1,0 +1,58 @@
+#include <iostream>
+
+#include "core/file.h"
+#include "core/parallel.h"
+#include "ops/linear.h"
+#include "tools/bench.h"
+#include "tools/commands.h"
+#include "tools/progress.h"
+#include "trainers/machine_limits.h"
+
+namespace rondo {
+
+void add_bench_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure speed and memory beside what the machine can do at best");
+  require_command(*command);
+  command->footer(R"(Examples:
+  rondo bench train configs/quickstart.yaml
+  rondo bench train configs/quickstart.yaml --threads 1 --json train.json)");
+  add_bench_train(*command);
+}
+
+nlohmann::ordered_json machine_json(const Config& config) {
+  return {{"device", config.run.device},
+          {"processor", processor_name()},
+          {"threads", num_threads()},
+          {"matmul_backend", matmul_backend()},
+          {"precision", name(DType::f32)}};
+}
+
+std::string machine_text(const Config& config) {
+  return fmt::format("{}, {}, {} threads, {}, {}", config.run.device, processor_name(),
+                     num_threads(), matmul_backend(), name(DType::f32));
+}
+
+void add_output_options(CLI::App& command, BenchOutput& output) {
+  command
+      .add_option("--threads", output.threads, "CPU threads, instead of run.threads; 0: one a core")
+      ->check(whole_number(0));
+  command.add_option("--json", output.json, "Also write all figures to this file; '-': only them")
+      ->type_name("FILE");
+}
+
+void report_measurement(const BenchOutput& output, const std::string& heading,
+                        const ReportRows& rows, const nlohmann::ordered_json& json) {
+  const std::string text = json.dump(2) + "\n";
+  if (output.json_only()) {
+    fmt::print("{}", text);
+    return;
+  }
+  // Shown first: a file that cannot be written must not cost what was measured.
+  ProgressDisplay(std::cout, detect_terminal(1)).print_summary(heading, rows);
+  if (!output.json.empty()) {
+    write_file_atomically(output.json, text);
+  }
+}
+
+}  // namespace rondo
