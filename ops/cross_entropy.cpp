@@ -2,34 +2,37 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/parallel.h"
-#include "core/reduce.h"
+#include "ops/cpu/softmax.h"
 #include "ops/ids.h"
 
 namespace rondo {
 namespace {
 
-// The nats of one row. If `grad` is not null, grad = factor * (softmax(x) - onehot(target)).
+// The nats of one row, whose softmax is left in `work`. If it is the gradient that is wanted, work
+// becomes factor * (softmax(x) - onehot(target)).
 template <typename T>
-double row_nats(const T* x, std::int64_t target, std::int64_t v, double factor, T* grad) {
-  const T largest = *std::max_element(x, x + v);
-  double sum = 0.0;
-  if (grad == nullptr) {
-    sum = cpu::lane_sum<double>(0, v, [=](std::int64_t i) { return std::exp(x[i] - largest); });
-  } else {
+double row_nats(const T* x, std::int64_t target, std::int64_t v, double factor, bool wants_grad,
+                T* work) {
+  std::copy_n(x, v, work);
+  const T log_sum = cpu::softmax_in_place(work, v);
+  // The logarithm of the probability loses less to rounding than a difference of large scores; one
+  // too small for its type leaves only the difference.
+  const double probability = work[target];
+  const double nats = probability > static_cast<double>(std::numeric_limits<T>::min())
+                          ? -std::log(probability)
+                          : static_cast<double>(log_sum) - static_cast<double>(x[target]);
+  if (wants_grad) {
+    const T scale = static_cast<T>(factor);
     for (std::int64_t i = 0; i < v; ++i) {
-      grad[i] = std::exp(x[i] - largest);
+      work[i] *= scale;
     }
-    sum = cpu::lane_sum<double>(0, v, [=](std::int64_t i) { return grad[i]; });
-    const T scale = static_cast<T>(factor / sum);
-    for (std::int64_t i = 0; i < v; ++i) {
-      grad[i] *= scale;
-    }
-    grad[target] -= static_cast<T>(factor);
+    work[target] -= scale;
   }
-  return std::log(sum) + static_cast<double>(largest) - static_cast<double>(x[target]);
+  return nats;
 }
 
 // The nats of all rows, added in their order; `grad` (null for none) gets the gradient of factor
@@ -45,9 +48,11 @@ double total_nats(std::string_view op, const Tensor& logits, const Tensor& targe
     T* to = grad != nullptr ? grad->data<T>() : nullptr;
     const std::int64_t grain = (std::int64_t{1} << 12) / v;
     parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<T> scratch(to == nullptr ? static_cast<std::size_t>(v) : 0);
       for (std::int64_t row = begin; row < end; ++row) {
         nats[static_cast<std::size_t>(row)] =
-            row_nats(x + row * v, target[row], v, factor, to != nullptr ? to + row * v : nullptr);
+            row_nats(x + row * v, target[row], v, factor, to != nullptr,
+                     to != nullptr ? to + row * v : scratch.data());
       }
     });
   });
