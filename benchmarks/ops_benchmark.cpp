@@ -5,6 +5,7 @@
 #include "autograd/variable.h"
 #include "core/random.h"
 #include "ops/attention.h"
+#include "ops/cpu/gemm_bf16.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -65,6 +66,28 @@ void limit_product(benchmark::State& state) {
   set_gflops(state, 2.0 * static_cast<double>(n * n * n));
 }
 
+// The same of operands rounded to bf16: by the processor's own bf16 products, or by f32 ones.
+// Rounding is part of it. Says which of the two training.precision bf16 should use on this
+// processor (cpu::bf16_products_are_fast).
+void limit_product_bf16(benchmark::State& state, bool native) {
+  if (native && !cpu::has_bf16_products()) {
+    state.SkipWithError("this processor has no bf16 products");
+    return;
+  }
+  const std::int64_t n = 2048;
+  Generator generator(1);
+  const Tensor a = parameter({n, n}, generator).value();
+  const Tensor b = parameter({n, n}, generator).value();
+  Tensor c = Tensor::zeros({n, n});
+  for (auto _ : state) {
+    (native ? cpu::gemm_bf16_native : cpu::gemm_bf16_rounded)(
+        cpu::Transpose::no, cpu::Transpose::yes, n, n, n, 1.0F, a.data<float>(), n, b.data<float>(),
+        n, 0.0F, c.data<float>(), n);
+    benchmark::ClobberMemory();
+  }
+  set_gflops(state, 2.0 * static_cast<double>(n * n * n));
+}
+
 // The limit of everything else: a copy of 256 MiB, which no cache holds.
 void limit_copy(benchmark::State& state) {
   const Tensor from = Tensor::zeros({std::int64_t{1} << 26});
@@ -100,8 +123,8 @@ ScanCase scan_case(std::int64_t steps, std::int64_t batch, std::int64_t units) {
           static_cast<double>(steps * batch * units)};
 }
 
-void sru_scan_forward(benchmark::State& state) {
-  const ScanCase c = scan_case(512, 4, 1920);
+void sru_scan_forward(benchmark::State& state, std::int64_t steps, std::int64_t batch) {
+  const ScanCase c = scan_case(steps, batch, 1920);
   const NoGradGuard no_grad;
   for (auto _ : state) {
     benchmark::DoNotOptimize(sru_scan(c.inputs).h.value().raw());
@@ -109,17 +132,19 @@ void sru_scan_forward(benchmark::State& state) {
   set_gigabytes(state, c.elements * 5 * 4);  // u0 u1 u2 x in, h out
 }
 
-void sru_scan_forward_and_backward(benchmark::State& state) {
-  const ScanCase c = scan_case(512, 4, 1920);
-  const Tensor grad = Tensor::full({512, 4, 1920}, 1.0);
+void sru_scan_forward_and_backward(benchmark::State& state, std::int64_t steps,
+                                   std::int64_t batch) {
+  const ScanCase c = scan_case(steps, batch, 1920);
+  const Tensor grad = Tensor::full({steps, batch, 1920}, 1.0);
   for (auto _ : state) {
     for (Variable v : {c.inputs.u, c.inputs.x, c.inputs.weight_c, c.inputs.bias}) {
       v.zero_grad();
     }
     backward(sru_scan(c.inputs).h, grad);
   }
-  // Forward also writes c; backward reads u, x, c and the gradient, and writes those of u and x.
-  set_gigabytes(state, c.elements * (6 + 6 + 4) * 4);
+  // Forward also writes c; backward() copies the gradient it is given, reads u, x, c and that copy,
+  // and writes the gradients of u and x.
+  set_gigabytes(state, c.elements * (6 + 2 + 6 + 4) * 4);
 }
 
 // Training's attention, over a memory as long as the segment, with and without dropout.
@@ -246,9 +271,20 @@ void norm_of_gradient(benchmark::State& state) {
 
 BENCHMARK(limit_product)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(limit_copy)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(limit_product_bf16, native, true)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(limit_product_bf16, rounded_f32, false)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(linear_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(sru_scan_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(sru_scan_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+// A layer of the 42M model, and one that no cache holds any part of (1.1 GB in all).
+BENCHMARK_CAPTURE(sru_scan_forward, layer, 512, 4)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(sru_scan_forward, large, 1024, 8)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(sru_scan_forward_and_backward, layer, 512, 4)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(sru_scan_forward_and_backward, large, 1024, 8)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(attention_forward_and_backward, large, 512, 4, 480, 0.0)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);

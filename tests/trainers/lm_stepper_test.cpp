@@ -126,3 +126,27 @@ TEST_CASE("a restored stepper goes on as the other does", "[trainers][lm_stepper
   }
   require_same_weights(first, second);
 }
+
+TEST_CASE("bf16 products train as f32 ones do, on the same weights in f32",
+          "[trainers][lm_stepper][bf16]") {
+  const TinyRuns runs;
+  Config config = runs.config("run");
+  const ByteCorpus corpus = ByteCorpus::open(config.data.corpus);
+  LmStepper exact(config, corpus);
+  config.training.precision = Precision::bf16;
+  LmStepper rounded(config, corpus);
+  require_same_weights(exact, rounded);
+  for (int step = 0; step < 12; ++step) {
+    const StepGradient a = take_step(exact);
+    const StepGradient b = take_step(rounded);
+    REQUIRE(a.nats_per_token != b.nats_per_token);
+    REQUIRE(b.nats_per_token == Approx(a.nats_per_token).epsilon(0.01));
+    REQUIRE(b.norm == Approx(a.norm).epsilon(0.1));
+  }
+  for (const NamedVariable& p : rounded.parameters()) {
+    REQUIRE(p.variable.dtype() == DType::f32);
+  }
+  LmStepper again(config, corpus);
+  LmStepper same(config, corpus);
+  REQUIRE(take_step(again).nats_per_token == take_step(same).nats_per_token);
+}
