@@ -22,9 +22,14 @@ namespace rondo::cpu::HWY_NAMESPACE {
 
 #include "core/scalar/sru_step.inc"
 
-// Runs `body(load, store, write)` over whole vectors, then over a last partial one, whose units are
-// copied to and from a vector-sized buffer: every unit sees the same arithmetic. `store` is for
-// what is read again soon, `write` for results, past the cache when `streaming`.
+// Elements ahead of those in work that are asked for already: a row is too short for the processor
+// to see by itself where its many streams go.
+constexpr std::int64_t kAhead = 64;
+
+// Runs `body(load, store, write, fetch)` over whole vectors, then over a last partial one, whose
+// units are copied to and from a vector-sized buffer: every unit sees the same arithmetic. `store`
+// is for what is read again soon, `write` for results, past the cache when `streaming`; `fetch`
+// asks for what will be loaded soon.
 template <bool streaming, typename Body>
 HWY_INLINE void for_each_vector(std::int64_t n, const Body& body) {
   const auto width = static_cast<std::int64_t>(hn::Lanes(FloatTag()));
@@ -38,7 +43,8 @@ HWY_INLINE void for_each_vector(std::int64_t n, const Body& body) {
         value.store(p + i);
       }
     };
-    body([i](const float* p) HWY_ATTR { return Lanes::load(p + i); }, store, write);
+    const auto fetch = [i](const float* p) HWY_ATTR { hwy::Prefetch(p + i + kAhead); };
+    body([i](const float* p) HWY_ATTR { return Lanes::load(p + i); }, store, write, fetch);
   }
   if (i < n) {
     const auto rest = static_cast<std::size_t>(n - i);
@@ -52,7 +58,7 @@ HWY_INLINE void for_each_vector(std::int64_t n, const Body& body) {
       std::copy_n(p + i, rest, buffer);
       return Lanes::load(buffer);
     };
-    body(load, store, store);
+    body(load, store, store, [](const float*) HWY_ATTR {});
   }
 }
 
@@ -71,6 +77,16 @@ HWY_INLINE SruInput<Lanes> load_input(const SruRow<float>& row, const Load& load
   return {load(row.u0), load(row.u1), load(row.u2), x};
 }
 
+template <bool has_skip_term, typename Fetch>
+HWY_INLINE void fetch_input(const SruRow<float>& row, const Fetch& fetch) {
+  fetch(row.u0);
+  fetch(row.u1);
+  fetch(row.u2);
+  if constexpr (has_skip_term) {
+    fetch(row.x);
+  }
+}
+
 // Whether all of these begin a whole vector, as streaming needs; null counts as one that does.
 HWY_INLINE bool aligned(std::initializer_list<const float*> pointers) {
   const std::size_t bytes = sizeof(float) * hn::Lanes(FloatTag());
@@ -82,7 +98,9 @@ HWY_INLINE bool aligned(std::initializer_list<const float*> pointers) {
 template <bool streaming>
 void forward_row(const SruForwardRow<float>& row, std::int64_t n, SruVariant variant) {
   dispatch_variant(variant, [&]<Activation activation, bool has_skip_term>() HWY_ATTR {
-    const auto body = [&](const auto& load, const auto& store, const auto& write) HWY_ATTR {
+    const auto body = [&](const auto& load, const auto& store, const auto& write,
+                          const auto& fetch) HWY_ATTR {
+      fetch_input<has_skip_term>(row, fetch);
       const auto out = sru_forward_step<activation, has_skip_term>(
           load_input<has_skip_term>(row, load), load_unit(row, load), load(row.c_previous));
       store(row.c, out.c);
@@ -98,7 +116,11 @@ void forward_row(const SruForwardRow<float>& row, std::int64_t n, SruVariant var
 template <bool streaming>
 void backward_row(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant) {
   dispatch_variant(variant, [&]<Activation activation, bool has_skip_term>() HWY_ATTR {
-    const auto body = [&](const auto& load, const auto& store, const auto& write) HWY_ATTR {
+    const auto body = [&](const auto& load, const auto& store, const auto& write,
+                          const auto& fetch) HWY_ATTR {
+      fetch_input<has_skip_term>(row, fetch);
+      fetch(row.c_previous);
+      fetch(row.grad_h);
       const auto grad = sru_backward_step<activation, has_skip_term>(
           load_input<has_skip_term>(row, load), load_unit(row, load), load(row.c_previous),
           load(row.grad_h), load(row.grad_c));
