@@ -81,6 +81,7 @@ def main():
         "model": options.model,
         "size": options.size,
         **report.machine(),
+        **report.package_version(options.model),
         "precision": "f32",
         "parameters": sizes.count(model),
         "vocabulary": options.vocabulary,

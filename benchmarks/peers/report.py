@@ -1,5 +1,6 @@
 """The machine-readable results: the keys of `rondo bench --json`, where they make sense."""
 
+import importlib.metadata
 import json
 import pathlib
 import platform
@@ -26,6 +27,11 @@ def machine():
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def package_version(model):
+    """Of the authors' package, where it is what is measured."""
+    return {"sru": importlib.metadata.version("sru")} if model == "reference_srupp" else {}
 
 
 def peak_rss_bytes():

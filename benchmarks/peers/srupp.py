@@ -6,10 +6,14 @@ over units; unrolling a whole segment would take it hours.
 """
 
 import torch
+import torch._inductor.config
 import torch.nn.functional as F
 from torch import nn
 
 RECURRENCE_STEPS = 16
+
+# Dropout by PyTorch's own generator: the compiler's draws its numbers one by one on the CPU.
+torch._inductor.config.fallback_random = True
 
 
 def attend(x, memory, mask, linear1, linear2, linear3, alpha, norm_weight, norm_bias, dropout):

@@ -38,9 +38,11 @@ class Block(nn.Module):
         q = self.split(self.q(x))
         k, v = (self.split(part) for part in self.kv(torch.cat([memory, x])).chunk(2, dim=-1))
         r = self.split(self.r(distances).unsqueeze(1))  # (1, H, K, d / H)
-        content = (q + content_bias) @ k.transpose(-1, -2)
-        distance = shift((q + distance_bias) @ r.transpose(-1, -2))
-        weights = ((content + distance) * q.size(-1) ** -0.5 + mask).softmax(-1)
+        scale = q.size(-1) ** -0.5
+        distance = shift(((q + distance_bias) * scale) @ r.transpose(-1, -2)) + mask
+        scores = torch.baddbmm(distance.flatten(0, 1), (q + content_bias).flatten(0, 1),
+                               k.flatten(0, 1).transpose(1, 2), alpha=scale)
+        weights = scores.softmax(-1).view_as(distance)
         attended = (weights @ v).permute(2, 0, 1, 3).flatten(2)
         x = self.norm1(x + self.dropout(self.project(attended)))
         inner = self.dropout(F.relu(self.expand(x)))
