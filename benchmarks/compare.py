@@ -27,6 +27,7 @@ CONFIGS = {
     "42m": ["configs/enwik8_42m.yaml", "--set", "training.batch_size=4",
             "--set", "data.corpus=builtin"],
 }
+WINDOWS = {"small": 256, "42m": 512}  # attended to in generation; those of training
 TITLES = {
     "reference_srupp": "SRU++, the authors' package",
     "srupp": "SRU++, PyTorch, `torch.compile`",
@@ -36,6 +37,7 @@ TITLES = {
 }
 # Timed steps and warm-up steps of one run; the slow ones have fewer.
 STEPS = {"small": (20, 6), "42m": (4, 2)}
+GENERATING = ("reference_srupp", "lstm")
 REFERENCE_STEPS = {"small": (6, 2), "42m": (2, 1)}
 
 
@@ -64,6 +66,7 @@ class Subject:
     def __init__(self, key, title, command):
         self.key, self.title, self.command = key, title, command
         self.runs = []
+        self.rondo_runs = []  # the run of Rondo before each of a peer's
 
     def speeds(self):
         return [run["tokens_per_second"] for run in self.runs if run]
@@ -77,6 +80,10 @@ class Subject:
             run, said = None, str(failure)
         self.runs.append(run)
         print(f"{datetime.datetime.now():%H:%M:%S}  {self.title}: {said}", flush=True)
+
+
+def plural(streams):
+    return "1 stream" if streams == 1 else f"{streams} streams"
 
 
 def rondo_training(size, precision, options):
@@ -102,16 +109,16 @@ def peer_training(model, size, precision, options):
 
 def rondo_generation(size, streams, options):
     command = [options.rondo, "bench", "generate", *CONFIGS[size], "--streams", str(streams),
-               "--tokens", str(options.tokens), "--window", str(options.window[size]),
+               "--tokens", str(options.tokens), "--window", str(WINDOWS[size]),
                "--threads", str(options.threads)]
-    return Subject("rondo", f"**Rondo**, SRU++, {streams} streams", command)
+    return Subject("rondo", f"**Rondo**, SRU++, {plural(streams)}", command)
 
 
 def peer_generation(model, size, streams, options):
     command = [options.python, str(PEERS / "bench_generate.py"), "--model", model, "--size", size,
                "--streams", str(streams), "--tokens", str(options.tokens),
-               "--window", str(options.window[size]), "--threads", str(options.threads)]
-    return Subject(model, f"{TITLES[model]}, {streams} streams", command)
+               "--window", str(WINDOWS[size]), "--threads", str(options.threads)]
+    return Subject(model, f"{TITLES[model]}, {plural(streams)}", command)
 
 
 def alternate(rondo, peers, options, save):
@@ -126,14 +133,14 @@ def alternate(rondo, peers, options, save):
             if vocabulary[0] not in peer.command:
                 peer.command += vocabulary
             peer.measure(options)
-            peer.paired = getattr(peer, "paired", []) + [rondo.runs[-1]]
+            peer.rondo_runs.append(rondo.runs[-1])
             save()
 
 
 def ratio(peer):
     """How many times Rondo is faster: median over the pairs of neighbouring runs."""
     pairs = [before["tokens_per_second"] / run["tokens_per_second"]
-             for before, run in zip(peer.paired, peer.runs) if run]
+             for before, run in zip(peer.rondo_runs, peer.runs) if run]
     return statistics.median(pairs) if pairs else None
 
 
@@ -156,7 +163,7 @@ def row(subject, peer):
         f"{run['parameters'] / 1e6:.2f}M",
         number(statistics.median(speeds)),
         f"{number(min(speeds))} to {number(max(speeds))}",
-        f"{faster:.2f}" if faster else "",
+        f"{faster:.2f}x" if faster else "",
         f"{memory:,.0f} MiB" if memory else "",
         f"{statistics.median(fraction):.0%}" if fraction else "",
     ]
@@ -165,7 +172,7 @@ def row(subject, peer):
 
 def table(groups):
     lines = [
-        "| | parameters | tokens/s | of the runs | Rondo faster, times | memory | of a plain product |",
+        "| | parameters | tokens/s | runs | Rondo is faster | memory | of the product rate |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for rondo, peers in groups:
@@ -205,22 +212,31 @@ def conditions(groups, size, options):
     """What was measured, where and how, in words."""
     rondo = next(run for run in groups[0][0].runs if run)
     peer = next((run for _, peers in groups for p in peers for run in p.runs if run), {})
-    training = rondo["command"] == "train"
-    work = (f"Batch {rondo['batch_size']} x {rondo['unroll']} tokens, vocabulary "
-            f"{rondo['vocabulary']}" if training else
-            f"One token at a time, window {options.window[size]}, vocabulary {rondo['vocabulary']}")
-    return "\n".join([
-        f"{work}, {rondo['threads']} threads, {options.rounds} rounds. "
+    if rondo["command"] == "train":
+        work = f"Batch {rondo['batch_size']} x {rondo['unroll']} tokens"
+    else:
+        work = f"One token at a time, window {WINDOWS[size]}"
+    commit = command_output("git", "describe", "--always", "--dirty")
+    versions = [f"Rondo {commit} ({rondo['matmul_backend']} products)",
+                f"PyTorch {peer.get('torch', 'not measured')}",
+                f"Python {peer.get('python', platform.python_version())}"]
+    if sru_version(groups):
+        versions.append(f"sru {sru_version(groups)}")
+    sentences = [
+        f"{work}, vocabulary {rondo['vocabulary']}, {rondo['threads']} threads; "
+        f"rounds: {options.rounds}.",
         f"{datetime.date.today():%d %B %Y}, {processor()}, {os.cpu_count()} cores, "
-        f"{memory_gib():.0f} GiB. Rondo {command_output('git', 'describe', '--always', '--dirty')} "
-        f"({rondo.get('matmul_backend', 'unknown')} products), PyTorch {peer.get('torch', 'none')}"
-        f"{', sru ' + sru_version(groups) if sru_version(groups) else ''}, "
-        f"Python {peer.get('python', platform.python_version())}.",
-        "",
-        "```sh",
-        shlex.join(["python3", "benchmarks/compare.py", *options.shown]),
-        "```",
-    ])
+        f"{memory_gib():.0f} GiB.",
+        ", ".join(versions) + ".",
+    ]
+    if "gemm_gflops" in rondo:
+        rates = [run["gemm_gflops"] for run in groups[0][0].runs]
+        sentences.append(f"A plain matrix product in the same runs: "
+                         f"{statistics.median(rates):.0f} GFLOP/s.")
+    if "peak_memory_bytes" in rondo:
+        sentences.append(f"Rondo's tensors took {rondo['peak_memory_bytes'] / 2**20:,.0f} MiB at "
+                         f"most.")
+    return "\n".join([" ".join(sentences), "", "```sh", options.shown, "```"])
 
 
 def sru_version(groups):
@@ -257,14 +273,35 @@ def save_results(path, groups, options):
     partial.replace(path)
 
 
+def unused(path):
+    """path, or path with a number: figures of an earlier run on the same day are kept."""
+    numbered, n = path, 2
+    while numbered.exists():
+        numbered, n = path.with_stem(f"{path.stem}-{n}"), n + 1
+    return numbered
+
+
 def compare(name, groups, size, options):
-    results = ROOT / "benchmarks" / "results" / f"{datetime.date.today()}-{name}.json"
+    results = unused(ROOT / "benchmarks" / "results" / f"{datetime.date.today()}-{name}.json")
     for rondo, peers in groups:
         alternate(rondo, peers, options, lambda: save_results(results, groups, options))
     text = table(groups) + "\n\n" + conditions(groups, size, options)
     print(f"\n{text}\n\nAll figures: {results.relative_to(ROOT)}\n")
     if options.write:
         replace_section(pathlib.Path(options.write), name, text)
+
+
+def shown(options, all_models):
+    """The command as a reader would type it: no paths of this machine."""
+    parts = ["python3 benchmarks/compare.py --rondo build/rondo --python ~/rondo-peers/bin/python",
+             f"--size {options.size} --rounds {options.rounds} --threads {options.threads}"]
+    if options.models != all_models:
+        parts.append(f"--models {options.models}")
+    if options.bf16:
+        parts.append("--bf16")
+    if options.generate:
+        parts.append(f"--generate --tokens {options.tokens}")
+    return " \\\n    ".join([parts[0], " ".join(parts[1:])])
 
 
 def parse(arguments):
@@ -286,6 +323,7 @@ def parse(arguments):
     options.rondo = str(pathlib.Path(options.rondo).expanduser().absolute())
     # Not resolved: the link is what tells Python its environment.
     options.python = str(pathlib.Path(options.python).expanduser().absolute())
+    options.shown = shown(options, parser.get_default("models"))
     options.models = options.models.split(",")
     for model in options.models:
         if model not in TITLES:
@@ -293,14 +331,6 @@ def parse(arguments):
     for program in (options.rondo, options.python):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is not a program that can be run")
-    options.window = {"small": 256, "42m": 512}
-    # As a reader would type it: no paths of this machine.
-    shown = dict(zip(arguments, arguments[1:] + [""]))
-    options.shown = ["--rondo", "build/rondo", "--python", "~/rondo-peers/bin/python"]
-    options.shown += [part for key in shown if key.startswith("--")
-                      and key not in ("--rondo", "--python", "--wrap")
-                      for part in ([key] if shown[key].startswith("--") or not shown[key]
-                                   else [key, shown[key]])]
     return options
 
 
@@ -309,7 +339,7 @@ def main(arguments):
     sizes = ("small", "42m") if options.size == "all" else (options.size,)
     for size in sizes:
         if options.generate:
-            models = [m for m in options.models if m in ("reference_srupp", "lstm")]
+            models = [m for m in options.models if m in GENERATING]
             groups = [(rondo_generation(size, streams, options),
                        [peer_generation(m, size, streams, options) for m in models])
                       for streams in (1, 8)]
