@@ -19,9 +19,10 @@ class ReferenceState:
 
     def __init__(self, size, streams, window):
         shape = sizes.SIZES[size].shapes["srupp"]
-        self.c = torch.zeros(shape["layers"], streams, shape["hidden"])
+        layers, hidden = shape["layers"], shape["hidden"]
+        self.c = torch.zeros(layers, streams, hidden)
         # A full window from the start: every token timed costs the same.
-        self.memory = [torch.randn(window, streams, shape["hidden"]) for _ in range(shape["layers"])]
+        self.memory = [torch.randn(window, streams, hidden) for _ in range(layers)]
         self.next = 0
 
     def step(self, model, ids):

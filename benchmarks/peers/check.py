@@ -64,8 +64,8 @@ def check_against_package():
     reference = sizes.build("reference_srupp", "small", sizes.ENWIK8_VOCABULARY).eval()
     peer = sizes.build("srupp", "small", sizes.ENWIK8_VOCABULARY, compile_mode=None).eval()
     copy_reference(reference, peer)
-    states = [None, None]
-    for ids in torch.randint(sizes.ENWIK8_VOCABULARY, (2, LENGTH, BATCH)):  # with and without memory
+    states = [None, None]  # the first segment has no memory, the second has
+    for ids in torch.randint(sizes.ENWIK8_VOCABULARY, (2, LENGTH, BATCH)):
         expected, states[0] = reference(ids, states[0])
         found, states[1] = peer(ids, states[1])
         assert torch.allclose(found, expected, atol=1e-5), "srupp differs from the package"
