@@ -100,22 +100,21 @@ void sru_scan_forward_and_backward(benchmark::State& state) {
   set_gigabytes(state, c.elements * (6 + 6 + 4) * 4);
 }
 
-void attention_forward_and_backward(benchmark::State& state) {
-  const std::int64_t steps = 512;
-  const std::int64_t memory = 512;
-  const std::int64_t size = 480;
+// Training's attention, over a memory as long as the segment, with and without dropout.
+void attention_forward_and_backward(benchmark::State& state, std::int64_t steps, std::int64_t batch,
+                                    std::int64_t size, double dropout) {
   Generator generator(4);
-  Variable q = parameter({steps, 4, size}, generator);
-  Variable kv = parameter({memory + steps, 4, 2 * size}, generator);
+  Variable q = parameter({steps, batch, size}, generator);
+  Variable kv = parameter({2 * steps, batch, 2 * size}, generator);
   const Tensor grad = Tensor::full(q.shape(), 1.0);
   for (auto _ : state) {
     q.zero_grad();
     kv.zero_grad();
-    backward(attention(q, kv, {}), grad);
+    backward(attention(q, kv, {}, {1, dropout, &generator}), grad);
   }
   // Two products forward and four backward, over what the causal mask leaves.
-  const double visible = static_cast<double>(steps) * (memory + (steps + 1) / 2.0);
-  set_gflops(state, 4 * 6 * 2.0 * visible * size);
+  const double visible = static_cast<double>(steps) * (static_cast<double>(steps) * 1.5 + 0.5);
+  set_gflops(state, static_cast<double>(batch * size) * 6 * 2.0 * visible);
 }
 
 void layer_norm_forward_and_backward(benchmark::State& state) {
@@ -148,7 +147,18 @@ BENCHMARK(limit_copy)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(linear_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(sru_scan_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(sru_scan_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(attention_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(attention_forward_and_backward, large, 512, 4, 480, 0.0)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(attention_forward_and_backward, large_dropout, 512, 4, 480, 0.1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(attention_forward_and_backward, small, 256, 8, 128, 0.0)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(attention_forward_and_backward, small_dropout, 256, 8, 128, 0.1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(layer_norm_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(cross_entropy_with_gradient)->UseRealTime()->Unit(benchmark::kMillisecond);
 

@@ -15,7 +15,13 @@ struct Linear {
   Linear(std::int64_t in, std::int64_t out, Initializer& init, double gain = 1.0)
       : weight(init.xavier(out, in, gain)) {}
 
-  Variable operator()(const Variable& x) const { return linear(x, weight); }
+  Variable operator()(const Variable& x, Precision precision) const {
+    return linear(x, weight, Variable(), precision);
+  }
+  // Of several x, one after another in time.
+  Variable operator()(const std::vector<Variable>& parts, Precision precision) const {
+    return linear_of_parts(parts, weight, precision);
+  }
   void step(const Tensor& x, Tensor& y) const { linear_step(x, weight.value(), Tensor(), y); }
   Parameters parameters() const { return {{"weight", weight}}; }
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "autograd/variable.h"
+#include "core/precision.h"
 #include "core/random.h"
 
 namespace rondo {
@@ -45,8 +46,9 @@ class Initializer {
 
 // How to run a forward pass.
 struct ForwardContext {
-  bool training = false;           // dropout is applied
-  Generator* generator = nullptr;  // needed in training when any dropout is above 0
+  bool training = false;                 // dropout is applied
+  Generator* generator = nullptr;        // needed in training when any dropout is above 0
+  Precision precision = Precision::f32;  // of matrix products
 };
 
 // dropout(x, p) in training, x itself otherwise.

@@ -68,7 +68,7 @@ Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& s
     state.c.push_back(c.value());
   }
   const Variable h = dropout_in_training(out.h, dropout_, context.forward);
-  return linear(h, output_weight_, output_bias_);
+  return linear(h, output_weight_, output_bias_, context.forward.precision);
 }
 
 Parameters RecurrentLanguageModel::parameters() const {

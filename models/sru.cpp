@@ -19,9 +19,8 @@ class FullTransform final : public Transform {
  public:
   FullTransform(std::int64_t in, std::int64_t out, Initializer& init) : linear1_(in, out, init) {}
 
-  Variable forward(const TransformInputs& inputs,
-                   const ForwardContext& /*context*/) const override {
-    return linear1_(inputs.x);
+  Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override {
+    return linear1_(inputs.x, context.precision);
   }
   std::unique_ptr<TransformStepper> stepper(std::int64_t /*streams*/,
                                             std::int64_t /*window*/) const override {
@@ -59,9 +58,8 @@ class ProjectedTransform final : public Transform {
   ProjectedTransform(std::int64_t in, std::int64_t projection, std::int64_t out, Initializer& init)
       : linear1_(in, projection, init), linear2_(projection, out, init) {}
 
-  Variable forward(const TransformInputs& inputs,
-                   const ForwardContext& /*context*/) const override {
-    return linear2_(linear1_(inputs.x));
+  Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override {
+    return linear2_(linear1_(inputs.x, context.precision), context.precision);
   }
   std::unique_ptr<TransformStepper> stepper(std::int64_t streams,
                                             std::int64_t /*window*/) const override {

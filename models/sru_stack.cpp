@@ -58,7 +58,7 @@ StackOutputs SruStack::forward(const StackInputs& inputs, const ForwardContext& 
         "[SruStack] memory has {} entries for {} layers", inputs.memory.size(), layers_.size());
 
   StackOutputs out;
-  Variable x = input_to_hidden_ ? (*input_to_hidden_)(inputs.x) : inputs.x;
+  Variable x = input_to_hidden_ ? (*input_to_hidden_)(inputs.x, context.precision) : inputs.x;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     out.inputs.push_back(x);
     LayerInputs layer{{x, inputs.memory.empty() ? Variable() : inputs.memory[i], inputs.mask},

@@ -28,11 +28,11 @@ SruppProjectedLinear::SruppProjectedLinear(std::int64_t in, std::int64_t out,
 
 Variable SruppProjectedLinear::forward(const TransformInputs& inputs,
                                        const ForwardContext& context) const {
-  Variable z = linear1_(inputs.x);
+  Variable z = linear1_(inputs.x, context.precision);
   if (layer_norm_) {
     z = (*layer_norm_)(z);
   }
-  return linear2_(dropout_in_training(z, options_.dropout, context));
+  return linear2_(dropout_in_training(z, options_.dropout, context), context.precision);
 }
 
 Parameters SruppProjectedLinear::parameters() const {
@@ -56,25 +56,30 @@ SruppAttention::SruppAttention(std::int64_t in, std::int64_t out,
 
 Variable SruppAttention::forward(const TransformInputs& inputs,
                                  const ForwardContext& context) const {
-  // z = [memory ; x] W1, projected apart: joining the small projections moves fewer bytes than
-  // joining the inputs would.
+  // z = [memory ; x] W1
   const std::int64_t steps = inputs.x.size(0);
-  Variable residual = linear1_(inputs.x);
-  Variable z = residual;
+  std::vector<Variable> parts{inputs.x};
   if (inputs.memory.defined()) {
     check(inputs.memory.shape().rank() == 3 && inputs.memory.size(1) == inputs.x.size(1),
           "[SruppAttention] memory has shape {}; expected (M, {}, {}) for x {}",
           inputs.memory.shape().str(), inputs.x.size(1), inputs.x.size(2), inputs.x.shape().str());
-    z = concat({linear1_(inputs.memory), residual}, 0);
+    parts.insert(parts.begin(), inputs.memory);
   }
+  Variable z = linear1_(parts, context.precision);
+  const auto of_segment = [steps](const Variable& all) {
+    return all.size(0) == steps ? all : narrow(all, all.size(0) - steps, steps);
+  };
+  const Variable residual = of_segment(z);
   const bool before = layer_norm_ && !options_.normalize_after;
   const bool after = layer_norm_ && options_.normalize_after;
   if (before) {
     z = (*layer_norm_)(z);
   }
-  const Variable q = z.size(0) == steps ? z : narrow(z, z.size(0) - steps, steps);
-  const Variable kv = linear2_(z);
-  AttentionOptions options{options_.num_heads, 0.0, nullptr};
+  const Variable q = before ? of_segment(z) : residual;
+  const Variable kv = linear2_(z, context.precision);
+  AttentionOptions options;
+  options.num_heads = options_.num_heads;
+  options.precision = context.precision;
   if (context.training) {
     options.dropout = options_.attention_dropout;
     options.generator = context.generator;
@@ -83,7 +88,7 @@ Variable SruppAttention::forward(const TransformInputs& inputs,
   if (after) {
     o = (*layer_norm_)(o);
   }
-  return linear3_(dropout_in_training(o, options_.dropout, context));
+  return linear3_(dropout_in_training(o, options_.dropout, context), context.precision);
 }
 
 Parameters SruppAttention::parameters() const {

@@ -63,11 +63,11 @@ class SruppAttention::Stepper final : public TransformStepper {
 
   void remember(const Tensor& memory) override {
     const NoGradGuard no_grad;
-    Variable z = linear1_(Variable(memory));
+    Variable z = linear1_(Variable(memory), Precision::f32);
     if (normalizes_before()) {
       z = (*layer_norm_)(z);
     }
-    cache_.fill(linear2_(z).value());
+    cache_.fill(linear2_(z, Precision::f32).value());
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/parallel.h"
+#include "ops/cpu/dropout_mask.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/softmax.h"
 
@@ -15,7 +16,7 @@ using cpu::Transpose;
 
 // Queries that share one pair of products: enough rows for the product to be fast, few enough that
 // little of a block lies beyond the causal edge.
-constexpr std::int64_t kBlock = 64;
+constexpr std::int64_t kBlock = 128;
 
 struct Range {
   std::int64_t begin, end;
@@ -27,10 +28,14 @@ struct Attention {
   std::int64_t queries, context, batch, size, heads;  // T, C, B, n, heads
   AttentionMask mask;
   double dropout = 0.0;
+  Precision precision = Precision::f32;
   RandomStream stream;  // of dropout
 
   std::int64_t head_size() const { return size / heads; }
   double scale() const { return 1.0 / std::sqrt(static_cast<double>(head_size())); }
+
+  // Bytes of the dropout mask of one query.
+  std::int64_t mask_bytes() const { return cpu::dropout_mask_bytes(context); }
 
   // The context positions that queries [begin, end) can see.
   Range visible(std::int64_t begin, std::int64_t end) const {
@@ -107,47 +112,49 @@ void softmax_row(const Attention& a, std::int64_t b, std::int64_t i, Range shown
   cpu::softmax_in_place(row + visible.begin, visible.size());
 }
 
-// Applies the dropout mask of query i to `from[j]`, j in `range`: kept elements are scaled.
+// The dropout mask of query i over `shown`, as bits of its whole row of C positions.
+void make_mask(const Attention& a, std::int64_t head_index, std::int64_t i, Range shown,
+               std::uint8_t* bits) {
+  const std::int64_t first = shown.begin / cpu::kDropoutGroup;
+  const std::int64_t last = cpu::dropout_groups(shown.end);
+  const std::int64_t row = (head_index * a.queries + i) * cpu::dropout_groups(a.context);
+  cpu::make_dropout_mask(a.stream, static_cast<float>(a.dropout), row + first, last - first,
+                         bits + cpu::dropout_mask_bytes(first * cpu::kDropoutGroup));
+}
+
+// to[j] = from[j] / (1 - p) or 0, j in `shown`, as the bits of the row say. Begins at a whole byte
+// of them: a few elements before `shown` are moved too, which nobody reads.
 template <typename T>
-void drop_row(const Attention& a, std::int64_t head_index, std::int64_t i, Range range,
-              const T* from, T* to) {
-  const auto p = static_cast<float>(a.dropout);
-  const T factor = static_cast<T>(1.0 / (1.0 - a.dropout));
-  const std::int64_t base = (head_index * a.queries + i) * a.context;
-  Philox4 words{};
-  std::uint64_t block = std::numeric_limits<std::uint64_t>::max();
-  for (std::int64_t j = range.begin; j < range.end; ++j) {
-    const auto element = static_cast<std::uint64_t>(base + j);
-    if (element / 4 != block) {
-      block = element / 4;
-      words = philox(a.stream.seed, a.stream.stream, block);
-    }
-    to[j] = dropout_keeps(words.word[element % 4], p) ? from[j] * factor : T(0);
-  }
+void drop(const Attention& a, const std::uint8_t* bits, Range shown, const T* from, T* to) {
+  const std::int64_t begin = shown.begin / 8 * 8;
+  cpu::apply_dropout_mask(bits + begin / 8, static_cast<T>(1.0 / (1.0 - a.dropout)), from + begin,
+                          shown.end - begin, to + begin);
 }
 
 // Probabilities (T, C) and output of one head.
 template <typename T>
-void forward_head(const Attention& a, const Head<T>& in, T* probabilities, T* dropped, T* out) {
+void forward_head(const Attention& a, const Head<T>& in, T* probabilities, std::uint8_t* bits,
+                  T* dropped, T* out) {
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
     const Range shown = a.visible(begin, end);
     T* block = probabilities + begin * a.context;
     cpu::gemm(Transpose::no, Transpose::yes, end - begin, shown.size(), a.head_size(),
               static_cast<T>(a.scale()), in.q + begin * in.q_stride, in.q_stride,
-              in.k + shown.begin * in.kv_stride, in.kv_stride, T(0), block + shown.begin,
-              a.context);
+              in.k + shown.begin * in.kv_stride, in.kv_stride, T(0), block + shown.begin, a.context,
+              a.precision);
     for (std::int64_t i = begin; i < end; ++i) {
       softmax_row(a, in.b, i, shown, probabilities + i * a.context);
       if (a.dropout > 0.0) {
-        drop_row(a, in.index, i, shown, probabilities + i * a.context,
-                 dropped + (i - begin) * a.context);
+        std::uint8_t* row_bits = bits + i * a.mask_bytes();
+        make_mask(a, in.index, i, shown, row_bits);
+        drop(a, row_bits, shown, probabilities + i * a.context, dropped + (i - begin) * a.context);
       }
     }
     const T* weights = a.dropout > 0.0 ? dropped : block;
     cpu::gemm(Transpose::no, Transpose::no, end - begin, a.head_size(), shown.size(), T(1),
               weights + shown.begin, a.context, in.v + shown.begin * in.kv_stride, in.kv_stride,
-              T(0), out + begin * in.q_stride, in.q_stride);
+              T(0), out + begin * in.q_stride, in.q_stride, a.precision);
   }
 }
 
@@ -162,7 +169,7 @@ struct HeadGradient {
 
 template <typename T>
 void backward_head(const Attention& a, const Head<T>& in, const T* probabilities,
-                   const HeadGradient<T>& grad, T* dropped, T* scores) {
+                   const std::uint8_t* bits, const HeadGradient<T>& grad, T* dropped, T* scores) {
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
     const std::int64_t rows = end - begin;
@@ -172,41 +179,46 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
     // Gradient of the weights after dropout: grad_out v^T.
     cpu::gemm(Transpose::no, Transpose::yes, rows, shown.size(), a.head_size(), T(1), grad_out,
               in.q_stride, in.v + shown.begin * in.kv_stride, in.kv_stride, T(0),
-              scores + shown.begin, a.context);
+              scores + shown.begin, a.context, a.precision);
     for (std::int64_t i = begin; i < end; ++i) {
       const T* p = probabilities + i * a.context;
       T* g = scores + (i - begin) * a.context;
       if (a.dropout > 0.0) {
-        drop_row(a, in.index, i, shown, p, dropped + (i - begin) * a.context);
-        drop_row(a, in.index, i, shown, g, g);
+        const std::uint8_t* row_bits = bits + i * a.mask_bytes();
+        drop(a, row_bits, shown, p, dropped + (i - begin) * a.context);
+        drop(a, row_bits, shown, g, g);
       }
-      // Softmax: grad_score = p (g - sum p g). Zero wherever p is.
-      T dot = T(0);
-      for (std::int64_t j = shown.begin; j < shown.end; ++j) {
-        dot += p[j] * g[j];
-      }
-      for (std::int64_t j = shown.begin; j < shown.end; ++j) {
-        g[j] = p[j] * (g[j] - dot);
-      }
+      cpu::softmax_gradient_in_place(p + shown.begin, g + shown.begin, shown.size());
     }
     const T* weights = a.dropout > 0.0 ? dropped : block;
     const auto scale = static_cast<T>(a.scale());
     cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, T(1),
               weights + shown.begin, a.context, grad_out, in.q_stride, T(1),
-              grad.v + shown.begin * in.kv_stride, in.kv_stride);
+              grad.v + shown.begin * in.kv_stride, in.kv_stride, a.precision);
     cpu::gemm(Transpose::no, Transpose::no, rows, a.head_size(), shown.size(), scale,
               scores + shown.begin, a.context, in.k + shown.begin * in.kv_stride, in.kv_stride,
-              T(0), grad.q + begin * in.q_stride, in.q_stride);
+              T(0), grad.q + begin * in.q_stride, in.q_stride, a.precision);
     cpu::gemm(Transpose::yes, Transpose::no, shown.size(), a.head_size(), rows, scale,
               scores + shown.begin, a.context, in.q + begin * in.q_stride, in.q_stride, T(1),
-              grad.k + shown.begin * in.kv_stride, in.kv_stride);
+              grad.k + shown.begin * in.kv_stride, in.kv_stride, a.precision);
   }
+}
+
+template <typename T>
+T* data_or_null(Tensor& tensor) {
+  return tensor.defined() ? tensor.data<T>() : nullptr;
+}
+
+// The dropout masks of one head, null without dropout.
+std::uint8_t* head_bits(const Attention& a, Tensor bits, std::int64_t index) {
+  return bits.defined() ? bits.data<std::uint8_t>() + index * a.queries * a.mask_bytes() : nullptr;
 }
 
 Attention checked(const Variable& q, const Variable& kv, const AttentionMask& mask,
                   const AttentionOptions& options) {
   check(q.defined() && q.shape().rank() == 3, "[attention] q must have shape (T, B, n)");
-  Attention a{q.size(0), 0, q.size(1), q.size(2), options.num_heads, mask, options.dropout, {}};
+  Attention a{q.size(0),         0, q.size(1), q.size(2), options.num_heads, mask, options.dropout,
+              options.precision, {}};
   check(kv.defined() && kv.shape().rank() == 3 && kv.size(1) == a.batch &&
             kv.size(2) == 2 * a.size && kv.size(0) >= a.queries,
         "[attention] kv has shape {}; expected (C, {}, {}) with C >= {} for q {}",
@@ -245,43 +257,45 @@ Variable attention(const Variable& q, const Variable& kv, const AttentionMask& m
   const Device device = q.device();
   Tensor out = Tensor::empty(q.shape(), dtype, device);
   // Blocks write only what their queries can see, and backward reads no more than that.
+  const std::int64_t heads = a.batch * a.heads;
+  const bool recorded = needs_grad({q, kv});
   Tensor probabilities =
-      needs_grad({q, kv}) ? Tensor::empty({a.batch * a.heads, a.queries, a.context}, dtype, device)
-                          : Tensor();
+      recorded ? Tensor::empty({heads, a.queries, a.context}, dtype, device) : Tensor();
+  Tensor bits =
+      a.dropout > 0.0 ? Tensor::empty({heads, a.queries, a.mask_bytes()}, DType::u8) : Tensor();
   dispatch_compute(dtype, "attention", [&]<typename T>(Type<T>) {
     for_each_head(a, [&](std::int64_t index) {
       const Head<T> in = head<T>(a, q.value(), kv.value(), index);
-      Tensor weights = probabilities.defined()
-                           ? probabilities[index]
-                           : Tensor::empty({a.queries, a.context}, dtype, device);
+      Tensor weights =
+          recorded ? probabilities[index] : Tensor::empty({a.queries, a.context}, dtype, device);
       Tensor dropped =
           a.dropout > 0.0 ? Tensor::empty({kBlock, a.context}, dtype, device) : Tensor();
-      forward_head(a, in, weights.data<T>(), dropped.defined() ? dropped.data<T>() : nullptr,
+      forward_head(a, in, weights.data<T>(), head_bits(a, bits, index), data_or_null<T>(dropped),
                    out.data<T>() + (in.q - q.value().data<T>()));
     });
   });
 
-  return record("attention", std::move(out), {q, kv},
-                [a, q = q.value(), kv = kv.value(),
-                 probabilities](std::span<const Tensor> grads) -> std::vector<Tensor> {
-                  const DType type = q.dtype();
-                  Tensor grad_q = Tensor::empty(q.shape(), type, q.device());
-                  Tensor grad_kv = Tensor::zeros(kv.shape(), type, kv.device());
-                  dispatch_compute(type, "attention", [&]<typename T>(Type<T>) {
-                    for_each_head(a, [&](std::int64_t index) {
-                      const Head<T> in = head<T>(a, q, kv, index);
-                      const std::int64_t q_offset = in.q - q.data<T>();
-                      T* grad_k = grad_kv.data<T>() + (in.k - kv.data<T>());
-                      const HeadGradient<T> grad{grads[0].data<T>() + q_offset,
-                                                 grad_q.data<T>() + q_offset, grad_k,
-                                                 grad_k + a.size};
-                      Tensor scratch = Tensor::empty({2, kBlock, a.context}, type, q.device());
-                      backward_head(a, in, probabilities[index].data<T>(), grad,
-                                    scratch[0].data<T>(), scratch[1].data<T>());
-                    });
-                  });
-                  return {grad_q, grad_kv};
-                });
+  return record(
+      "attention", std::move(out), {q, kv},
+      [a, q = q.value(), kv = kv.value(), probabilities,
+       bits](std::span<const Tensor> grads) -> std::vector<Tensor> {
+        const DType type = q.dtype();
+        Tensor grad_q = Tensor::empty(q.shape(), type, q.device());
+        Tensor grad_kv = Tensor::zeros(kv.shape(), type, kv.device());
+        dispatch_compute(type, "attention", [&]<typename T>(Type<T>) {
+          for_each_head(a, [&](std::int64_t index) {
+            const Head<T> in = head<T>(a, q, kv, index);
+            const std::int64_t q_offset = in.q - q.data<T>();
+            T* grad_k = grad_kv.data<T>() + (in.k - kv.data<T>());
+            const HeadGradient<T> grad{grads[0].data<T>() + q_offset, grad_q.data<T>() + q_offset,
+                                       grad_k, grad_k + a.size};
+            Tensor scratch = Tensor::empty({2, kBlock, a.context}, type, q.device());
+            backward_head(a, in, probabilities[index].data<T>(), head_bits(a, bits, index), grad,
+                          scratch[0].data<T>(), scratch[1].data<T>());
+          });
+        });
+        return {grad_q, grad_kv};
+      });
 }
 
 }  // namespace rondo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "autograd/variable.h"
+#include "core/precision.h"
 #include "core/random.h"
 
 namespace rondo {
@@ -17,8 +18,9 @@ struct AttentionMask {
 
 struct AttentionOptions {
   std::int64_t num_heads = 1;
-  double dropout = 0.0;            // of attention weights
-  Generator* generator = nullptr;  // needed when dropout > 0
+  double dropout = 0.0;                  // of attention weights
+  Generator* generator = nullptr;        // needed when dropout > 0
+  Precision precision = Precision::f32;  // of the products; bf16 for f32 tensors only
 };
 
 // a = softmax(q k^T / sqrt(head size) + mask), dropout on a, result a v; for every head and batch

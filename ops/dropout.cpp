@@ -3,45 +3,34 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "ops/cpu/dropout_mask.h"
 
 namespace rondo {
 namespace {
 
-// Calls body(i, factor) for every i in [0, count), where factor is element i of the mask. Random
-// words come in blocks of four; they are made many at a time, so that both loops are tight.
-template <typename T, typename Body>
-void for_each_factor(const RandomStream& stream, double p, std::int64_t count, const Body& body) {
-  constexpr std::int64_t kBatch = 64;  // blocks made at a time
-  constexpr std::int64_t kGrain = 1 << 12;
-  const auto threshold = static_cast<float>(p);
-  const T scale = static_cast<T>(1.0 / (1.0 - p));
-  parallel_for(0, (count + 3) / 4, kGrain, [=](std::int64_t first, std::int64_t last) {
-    std::uint32_t words[4 * kBatch];
-    for (std::int64_t start = first; start < last; start += kBatch) {
-      const std::int64_t blocks = std::min(kBatch, last - start);
-      for (std::int64_t block = 0; block < blocks; ++block) {
-        const Philox4 four =
-            philox(stream.seed, stream.stream, static_cast<std::uint64_t>(start + block));
-        std::copy_n(four.word, 4, words + 4 * block);
-      }
-      const std::int64_t offset = 4 * start;
-      const std::int64_t elements = std::min(4 * blocks, count - offset);
-      for (std::int64_t i = 0; i < elements; ++i) {
-        body(offset + i, dropout_keeps(words[i], threshold) ? scale : T(0));
-      }
-    }
+constexpr std::int64_t kGrain = 1 << 9;  // groups of elements a thread at least takes
+
+// Which of `count` elements are kept, as bits.
+Tensor mask_bits(const RandomStream& stream, double p, std::int64_t count) {
+  Tensor bits = Tensor::empty({cpu::dropout_mask_bytes(count)}, DType::u8);
+  auto* to = bits.data<std::uint8_t>();
+  parallel_for(0, cpu::dropout_groups(count), kGrain, [=](std::int64_t begin, std::int64_t end) {
+    cpu::make_dropout_mask(stream, static_cast<float>(p), begin, end - begin,
+                           to + cpu::dropout_mask_bytes(begin * cpu::kDropoutGroup));
   });
+  return bits;
 }
 
-Tensor masked(const Tensor& x, const RandomStream& stream, double p) {
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  dispatch_compute(x.dtype(), "dropout", [&]<typename T>(Type<T>) {
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    for_each_factor<T>(stream, p, x.numel(),
-                       [=](std::int64_t i, T factor) { to[i] = from[i] * factor; });
+// to = from, element by element times 1 / (1 - p) or zero, as the bits say.
+template <typename T>
+void apply(const Tensor& bits, double p, const T* from, std::int64_t count, T* to) {
+  const auto* mask = bits.data<std::uint8_t>();
+  const T factor = static_cast<T>(1.0 / (1.0 - p));
+  parallel_for(0, cpu::dropout_groups(count), kGrain, [=](std::int64_t first, std::int64_t last) {
+    const std::int64_t begin = first * cpu::kDropoutGroup;
+    const std::int64_t end = std::min(last * cpu::kDropoutGroup, count);
+    cpu::apply_dropout_mask(mask + begin / 8, factor, from + begin, end - begin, to + begin);
   });
-  return y;
 }
 
 void check_probability(std::string_view op, double p) {
@@ -56,9 +45,17 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
     return x;
   }
   require_cpu("dropout", x.device());
-  const RandomStream stream = generator.next();
-  return record("dropout", masked(x.value(), stream, p), {x}, [=](std::span<const Tensor> grads) {
-    return std::vector<Tensor>{masked(grads[0], stream, p)};
+  const Tensor bits = mask_bits(generator.next(), p, x.value().numel());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  dispatch_compute(x.dtype(), "dropout", [&]<typename T>(Type<T>) {
+    apply(bits, p, x.value().data<T>(), y.numel(), y.data<T>());
+  });
+  return record("dropout", std::move(y), {x}, [=](std::span<const Tensor> grads) {
+    Tensor grad_x = grads[0];  // ours, so it can be changed in place
+    dispatch_compute(grad_x.dtype(), "dropout", [&]<typename T>(Type<T>) {
+      apply(bits, p, grad_x.data<T>(), grad_x.numel(), grad_x.data<T>());
+    });
+    return std::vector<Tensor>{grad_x};
   });
 }
 
@@ -67,11 +64,10 @@ Tensor dropout_mask(const Shape& shape, double p, DType dtype, Generator& genera
   if (p == 0.0) {
     return Tensor::full(shape, 1.0, dtype);
   }
-  const RandomStream stream = generator.next();
-  Tensor mask = Tensor::empty(shape, dtype);
+  const Tensor bits = mask_bits(generator.next(), p, shape.numel());
+  Tensor mask = Tensor::full(shape, 1.0, dtype);
   dispatch_compute(dtype, "dropout_mask", [&]<typename T>(Type<T>) {
-    T* to = mask.data<T>();
-    for_each_factor<T>(stream, p, mask.numel(), [=](std::int64_t i, T factor) { to[i] = factor; });
+    apply(bits, p, mask.data<T>(), mask.numel(), mask.data<T>());
   });
   return mask;
 }

@@ -11,7 +11,7 @@ namespace rondo {
 //   x          any shape, f32 or f64
 //   p          in [0, 1); 0 returns x itself and draws no stream
 //   generator  gives one stream. Element i is kept when word i of the stream, as a number in
-//              [0, 1), is at least p; so backward makes the mask again rather than keep it.
+//              [0, 1), is at least p. Backward keeps the mask, a bit an element.
 Variable dropout(const Variable& x, double p, Generator& generator);
 
 // Such a mask by itself, for the uses that share one: its elements are 0 or 1 / (1 - p). With p = 0

@@ -32,57 +32,121 @@ void bias_gradient(const T* grad_y, std::int64_t rows, std::int64_t columns, T* 
   });
 }
 
-}  // namespace
+// The sizes of one call, and where its parts begin.
+struct Product {
+  std::string_view op;
+  std::int64_t in, out;
+  std::vector<std::int64_t> first_rows;  // of each part, and the number of all rows
+  Precision precision;
 
-Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
-  check(weight.shape().rank() == 2, "[linear] weight has shape {}; expected (out, in)",
+  std::int64_t rows(std::size_t part) const { return first_rows[part + 1] - first_rows[part]; }
+  std::int64_t rows() const { return first_rows.back(); }
+};
+
+Product checked(std::string_view op, std::span<const Variable> parts, const Variable& weight,
+                Precision precision) {
+  check(weight.shape().rank() == 2, "[{}] weight has shape {}; expected (out, in)", op,
         weight.shape().str());
-  const std::int64_t out = weight.size(0);
-  const std::int64_t in = weight.size(1);
-  check(x.shape().rank() >= 1 && x.shape().back() == in,
-        "[linear] x has shape {}; its last size must be {}, the inputs of weight {}",
-        x.shape().str(), in, weight.shape().str());
-  check_same_kind("linear", "weight", weight.value(), x.value());
-  if (bias.defined()) {
-    check_shape("linear", "bias", bias.value(), {out});
-    check_same_kind("linear", "bias", bias.value(), x.value());
+  check(!parts.empty(), "[{}] there are no parts; expected at least one", op);
+  Product product{op, weight.size(1), weight.size(0), {0}, precision};
+  const Shape& shape = parts[0].shape();
+  for (const Variable& x : parts) {
+    check(x.shape().rank() >= 1 && x.shape().back() == product.in,
+          "[{}] x has shape {}; its last size must be {}, the inputs of weight {}", op,
+          x.shape().str(), product.in, weight.shape().str());
+    check(parts.size() == 1 || x.shape().with(0, 0) == shape.with(0, 0),
+          "[{}] a part has shape {}; expected that of the first, {}, but for the first size", op,
+          x.shape().str(), shape.str());
+    check_same_kind(op, "weight", weight.value(), x.value());
+    require_cpu(op, x.device());
+    product.first_rows.push_back(product.rows() + x.shape().rows());
   }
-  require_cpu("linear", x.device());
+  return product;
+}
 
-  const std::int64_t rows = x.shape().rows();
-  Tensor y = Tensor::empty(x.shape().with(-1, out), x.dtype(), x.device());
-  dispatch_compute(x.dtype(), "linear", [&]<typename T>(Type<T>) {
-    cpu::gemm(Transpose::no, Transpose::yes, rows, out, in, T(1), x.value().data<T>(), in,
-              weight.value().data<T>(), in, T(0), y.data<T>(), out);
+// y and its history; bias may be undefined.
+Variable multiply(const Product& product, std::span<const Variable> parts, const Variable& weight,
+                  const Variable& bias) {
+  const std::int64_t in = product.in;
+  const std::int64_t out = product.out;
+  const Variable& first = parts.front();
+  Shape shape = first.shape().with(-1, out);
+  if (parts.size() > 1) {
+    shape = shape.with(0, product.rows() / (first.shape().rows() / first.size(0)));
+  }
+  Tensor y = Tensor::empty(shape, first.dtype(), first.device());
+  dispatch_compute(first.dtype(), product.op, [&]<typename T>(Type<T>) {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      cpu::gemm(Transpose::no, Transpose::yes, product.rows(i), out, in, T(1),
+                parts[i].value().data<T>(), in, weight.value().data<T>(), in, T(0),
+                y.data<T>() + product.first_rows[i] * out, out, product.precision);
+    }
     if (bias.defined()) {
-      add_bias(bias.value().data<T>(), rows, out, y.data<T>());
+      add_bias(bias.value().data<T>(), product.rows(), out, y.data<T>());
     }
   });
 
-  const bool wants[] = {x.requires_grad(), weight.requires_grad(), bias.requires_grad()};
-  return record("linear", std::move(y), {x, weight, bias},
-                [=, x = x.value(), weight = weight.value()](std::span<const Tensor> grads) {
-                  const Tensor& grad_y = grads[0];
-                  std::vector<Tensor> result(3);
-                  dispatch_compute(x.dtype(), "linear", [&]<typename T>(Type<T>) {
-                    const T* gy = grad_y.data<T>();
-                    if (wants[0]) {  // (rows, out) (out, in)
-                      result[0] = Tensor::empty(x.shape(), x.dtype(), x.device());
-                      cpu::gemm(Transpose::no, Transpose::no, rows, in, out, T(1), gy, out,
-                                weight.data<T>(), in, T(0), result[0].data<T>(), in);
+  std::vector<Variable> inputs(parts.begin(), parts.end());
+  inputs.push_back(weight);
+  inputs.push_back(bias);
+  std::vector<bool> wants;
+  std::vector<Tensor> xs;
+  for (const Variable& input : inputs) {
+    wants.push_back(input.requires_grad());
+  }
+  for (const Variable& part : parts) {
+    xs.push_back(part.value());
+  }
+  return record(product.op, std::vector<Tensor>{std::move(y)}, inputs,
+                [=, weight = weight.value()](std::span<const Tensor> grads) {
+                  std::vector<Tensor> result(xs.size() + 2);
+                  dispatch_compute(weight.dtype(), product.op, [&]<typename T>(Type<T>) {
+                    const T* gy = grads[0].data<T>();
+                    if (wants[xs.size()]) {
+                      result[xs.size()] =
+                          Tensor::empty(weight.shape(), weight.dtype(), weight.device());
                     }
-                    if (wants[1]) {  // (out, rows) (rows, in)
-                      result[1] = Tensor::empty(weight.shape(), x.dtype(), x.device());
-                      cpu::gemm(Transpose::yes, Transpose::no, out, in, rows, T(1), gy, out,
-                                x.data<T>(), in, T(0), result[1].data<T>(), in);
+                    for (std::size_t i = 0; i < xs.size(); ++i) {
+                      const std::int64_t rows = product.rows(i);
+                      const T* gy_part = gy + product.first_rows[i] * out;
+                      if (wants[i]) {  // (rows, out) (out, in)
+                        result[i] = Tensor::empty(xs[i].shape(), weight.dtype(), weight.device());
+                        cpu::gemm(Transpose::no, Transpose::no, rows, in, out, T(1), gy_part, out,
+                                  weight.data<T>(), in, T(0), result[i].template data<T>(), in,
+                                  product.precision);
+                      }
+                      if (wants[xs.size()]) {  // (out, rows) (rows, in), added up over the parts
+                        cpu::gemm(Transpose::yes, Transpose::no, out, in, rows, T(1), gy_part, out,
+                                  xs[i].template data<T>(), in, i == 0 ? T(0) : T(1),
+                                  result[xs.size()].template data<T>(), in, product.precision);
+                      }
                     }
-                    if (wants[2]) {
-                      result[2] = Tensor::empty({out}, x.dtype(), x.device());
-                      bias_gradient(gy, rows, out, result[2].data<T>());
+                    if (wants[xs.size() + 1]) {
+                      result[xs.size() + 1] = Tensor::empty({out}, weight.dtype(), weight.device());
+                      bias_gradient(gy, product.rows(), out,
+                                    result[xs.size() + 1].template data<T>());
                     }
                   });
                   return result;
-                });
+                })
+      .front();
+}
+
+}  // namespace
+
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
+                Precision precision) {
+  const Product product = checked("linear", std::span(&x, 1), weight, precision);
+  if (bias.defined()) {
+    check_shape("linear", "bias", bias.value(), {product.out});
+    check_same_kind("linear", "bias", bias.value(), x.value());
+  }
+  return multiply(product, std::span(&x, 1), weight, bias);
+}
+
+Variable linear_of_parts(const std::vector<Variable>& parts, const Variable& weight,
+                         Precision precision) {
+  return multiply(checked("linear_of_parts", parts, weight, precision), parts, weight, Variable());
 }
 
 Variable matmul(const Variable& a, const Variable& b) {

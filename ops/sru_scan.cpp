@@ -16,6 +16,9 @@ struct Layout {
   bool bidirectional;
 
   std::int64_t row(std::int64_t t, std::int64_t b) const { return t * batch + b; }
+
+  // Results of many megabytes have left the caches near the cores before they are read.
+  bool streaming() const { return steps * batch * units >= std::int64_t{1} << 20; }
 };
 
 template <typename T>
@@ -28,10 +31,12 @@ const T* data_or_null(const Tensor& tensor) {
 // `first` says that c_{t-1} is c0 there. Threads own disjoint (batch, unit) ranges for all time.
 template <typename Visit>
 void for_each_row(const Layout& layout, bool reversed, const Visit& visit) {
-  constexpr std::int64_t kGrain = 256;  // units a thread at least takes
+  constexpr std::int64_t kBlock = 16;  // units: threads meet at whole cache lines
+  constexpr std::int64_t kGrain = 16;  // blocks a thread at least takes
   const std::int64_t directions = layout.bidirectional ? 2 : 1;
   const std::int64_t width = layout.units / directions;
-  parallel_for(0, layout.batch * layout.units, kGrain, [&](std::int64_t from, std::int64_t to) {
+  const std::int64_t total = layout.batch * layout.units;
+  const auto visit_units = [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t direction = 0; direction < directions; ++direction) {
       for (std::int64_t step = 0; step < layout.steps; ++step) {
         const std::int64_t position = reversed ? layout.steps - 1 - step : step;
@@ -45,6 +50,10 @@ void for_each_row(const Layout& layout, bool reversed, const Visit& visit) {
         }
       }
     }
+  };
+  parallel_for(0, (total + kBlock - 1) / kBlock, kGrain, [&](std::int64_t from, std::int64_t to) {
+    visit_units(from * kBlock, std::min(to * kBlock, total));
+    cpu::finish_streaming();
   });
 }
 
@@ -87,6 +96,7 @@ struct Reader {
     row.bias_forget = bias + begin;
     row.bias_reset = bias + units + begin;
     row.mask = mask_c != nullptr ? mask_c + b * units + begin : nullptr;
+    row.streaming = layout.streaming();
     return row;
   }
 };
@@ -191,17 +201,19 @@ void forward(const Scan& scan, Tensor& h, Tensor& c_last, Tensor& c_all) {
   std::copy_n(reader.c0, layout.batch * units, last);
   for_each_row(layout, false,
                [&](std::int64_t t, std::int64_t b, std::int64_t begin, std::int64_t end, bool) {
+                 const std::int64_t n = end - begin;
                  T* c = last + b * units + begin;
                  T* h_row = h_data + layout.row(t, b) * units + begin;
-                 if (reader.padded(t, b)) {
-                   std::fill_n(h_row, end - begin, T(0));
-                 } else {
-                   cpu::SruForwardRow<T> row{reader.row(t, b, begin), c, h_row};
+                 T* kept = all != nullptr ? all + layout.row(t, b) * units + begin : nullptr;
+                 if (!reader.padded(t, b)) {
+                   cpu::SruForwardRow<T> row{reader.row(t, b, begin), c, h_row, kept};
                    row.c_previous = c;
-                   cpu::sru_forward_row(row, end - begin, variant);
+                   cpu::sru_forward_row(row, n, variant);
+                   return;
                  }
-                 if (all != nullptr) {
-                   std::copy_n(c, end - begin, all + layout.row(t, b) * units + begin);
+                 std::fill_n(h_row, n, T(0));
+                 if (kept != nullptr) {
+                   std::copy_n(c, n, kept);
                  }
                });
 }

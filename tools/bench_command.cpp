@@ -25,12 +25,12 @@ nlohmann::ordered_json machine_json(const Config& config) {
           {"processor", processor_name()},
           {"threads", num_threads()},
           {"matmul_backend", matmul_backend()},
-          {"precision", name(DType::f32)}};
+          {"precision", name(config.training.precision)}};
 }
 
 std::string machine_text(const Config& config) {
   return fmt::format("{}, {}, {} threads, {}, {}", config.run.device, processor_name(),
-                     num_threads(), matmul_backend(), name(DType::f32));
+                     num_threads(), matmul_backend(), name(config.training.precision));
 }
 
 void add_output_options(CLI::App& command, BenchOutput& output) {

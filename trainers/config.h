@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/precision.h"
 #include "models/config.h"
 
 namespace rondo {
@@ -26,11 +27,12 @@ struct DataConfig {
 };
 
 struct TrainingConfig {
-  std::int64_t steps = 400000;          // optimizer steps
-  std::int64_t batch_size = 8;          // streams, B
-  std::int64_t unroll = 256;            // positions of one segment, T
-  std::int64_t accumulation_steps = 1;  // segments whose gradients are averaged in one step
-  double clip_grad_norm = 1.0;          // of all gradients together; 0: no clipping
+  std::int64_t steps = 400000;           // optimizer steps
+  std::int64_t batch_size = 8;           // streams, B
+  std::int64_t unroll = 256;             // positions of one segment, T
+  std::int64_t accumulation_steps = 1;   // segments whose gradients are averaged in one step
+  double clip_grad_norm = 1.0;           // of all gradients together; 0: no clipping
+  Precision precision = Precision::f32;  // of the operands of matrix products
 
   friend bool operator==(const TrainingConfig&, const TrainingConfig&) = default;
 };

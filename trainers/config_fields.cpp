@@ -88,6 +88,8 @@ std::vector<Field> fields(TrainingConfig& c) {
        "segments whose gradients are averaged in one step"},
       {"clip_grad_norm", &c.clip_grad_norm, at_least(0),
        "limit to the norm of all gradients together; 0: no clipping"},
+      {"precision", choice(c.precision, {"f32", "bf16"}), any,
+       "bf16: operands of matrix products are rounded to it; all else stays f32"},
   };
 }
 

@@ -39,7 +39,7 @@ LmStepper::LmStepper(const Config& config, const ByteCorpus& corpus)
 
 StepGradient LmStepper::compute_gradient() {
   LanguageModelContext context;
-  context.forward = {true, &generator_};
+  context.forward = {true, &generator_, config_.precision};
   context.memory_length = config_.unroll;
   const std::int64_t pieces = config_.accumulation_steps;
   StepGradient gradient;

@@ -29,13 +29,13 @@ std::vector<double> rates(int repetitions, double amount, const std::function<vo
 
 }  // namespace
 
-std::vector<double> measure_products(DType precision, int repetitions) {
+std::vector<double> measure_products(Precision precision, int repetitions) {
   constexpr std::int64_t kSize = 2048;
   // Numbers like a model's: zeros may cost less.
-  const Variable a(Tensor::full({kSize, kSize}, 0.7, precision));
-  const Variable b(Tensor::full({kSize, kSize}, -0.3, precision));
+  const Variable a(Tensor::full({kSize, kSize}, 0.7));
+  const Variable b(Tensor::full({kSize, kSize}, -0.3));
   const double gflop = 2.0 * kSize * kSize * kSize * 1e-9;
-  return rates(repetitions, gflop, [&] { linear(a, b); });
+  return rates(repetitions, gflop, [&] { linear(a, b, Variable(), precision); });
 }
 
 std::vector<double> measure_copies(int repetitions) {

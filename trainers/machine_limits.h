@@ -5,14 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
+#include "core/precision.h"
 
 namespace rondo {
 
-// Rates of the product of two square matrices of 2048 through `linear`, on all threads, in GFLOP/s:
-// one per repetition, after one that only warms up. `precision` is the type of the matrices; Error
-// for one that products do not have.
-std::vector<double> measure_products(DType precision, int repetitions = 3);
+// Rates of the product of two square f32 matrices of 2048 through `linear`, on all threads, in
+// GFLOP/s: one per repetition, after one that only warms up.
+std::vector<double> measure_products(Precision precision, int repetitions = 3);
 
 // Rates of copying 256 MiB, which no cache holds, from one tensor to another on all threads, in
 // GB/s of bytes read and bytes written together: one per repetition.

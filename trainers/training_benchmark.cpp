@@ -72,7 +72,7 @@ TrainingMeasurement measure_training(const Config& config, const TrainingBenchma
   require_full_segments(config, options, stepper.batches());
 
   CachingAllocator& memory = allocator(Device::parse(config.run.device));
-  std::vector<double> products = measure_products(DType::f32);
+  std::vector<double> products = measure_products(Precision::f32);
   memory.trim();  // what the limits took is no part of the steps
 
   TrainingMeasurement measured;
@@ -109,7 +109,7 @@ TrainingMeasurement measure_training(const Config& config, const TrainingBenchma
   }
   measured.memory = memory_of(stepper, before, memory.stats());
 
-  const std::vector<double> products_after = measure_products(DType::f32);
+  const std::vector<double> products_after = measure_products(Precision::f32);
   products.insert(products.end(), products_after.begin(), products_after.end());
   measured.product_gflops = median(products);
   measured.copy_gbytes_per_second = median(measure_copies());

@@ -42,7 +42,7 @@ struct TrainingMeasurement {
   std::vector<double> step_seconds;  // one per timed step
   double nats_per_token = 0.0;       // loss of the last step
   double gflop_per_step = 0.0;       // that the model needs (models/flops.h)
-  double product_gflops = 0.0;       // median of measurements before and after the timed steps
+  double product_gflops = 0.0;       // f32, median of before and after the timed steps
   double copy_gbytes_per_second = 0.0;
   TrainingMemory memory;
 

@@ -16,6 +16,17 @@ RONDO_HOST_DEVICE T sigmoid(T x) {
   return (x < T(0) ? e : T(1)) / (T(1) + e);
 }
 
+template <typename T>
+struct Pair {
+  T first, second;
+};
+
+// The sigmoids of both. Vectors have a version that saves a division (ops/cpu/lanes-inl.h).
+template <typename T>
+RONDO_HOST_DEVICE Pair<T> sigmoid_pair(T x, T y) {
+  return {sigmoid(x), sigmoid(y)};
+}
+
 // The constant 1, of the type of its argument: lets formulas be written once for numbers and for
 // vectors of them.
 RONDO_HOST_DEVICE float one(float) { return 1.0F; }

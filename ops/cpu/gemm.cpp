@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "ops/cpu/gemm_bf16.h"
 
 #ifdef RONDO_WITH_ONEDNN
 #include <dnnl.h>
@@ -54,8 +55,12 @@ void eigen_gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, st
 
 void gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
           std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
-          std::int64_t ldb, float beta, float* c, std::int64_t ldc) {
+          std::int64_t ldb, float beta, float* c, std::int64_t ldc, Precision precision) {
   if (m == 0 || n == 0) {
+    return;
+  }
+  if (precision == Precision::bf16) {
+    gemm_bf16(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
 #ifdef RONDO_WITH_ONEDNN
@@ -74,7 +79,8 @@ void gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int
 
 void gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
           std::int64_t k, double alpha, const double* a, std::int64_t lda, const double* b,
-          std::int64_t ldb, double beta, double* c, std::int64_t ldc) {
+          std::int64_t ldb, double beta, double* c, std::int64_t ldc, Precision precision) {
+  check(precision == Precision::f32, "[gemm] products of f64 tensors are not done in bf16");
   if (m == 0 || n == 0) {
     return;
   }

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "core/scalar/activation.h"
 #include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -47,11 +48,41 @@ HWY_INLINE Lanes exp(Lanes x) {
   return keep_nan(x, hn::Exp(d, clamped));
 }
 
-HWY_INLINE Lanes sigmoid(Lanes x) {
+// e^-x for x in +-43, beyond which x counts as +-43; NaN stays NaN. About 1 ULP off.
+HWY_INLINE hn::Vec<FloatTag> exp_negated(hn::Vec<FloatTag> x) {
   const FloatTag d;
-  const auto unit = hn::Set(d, 1.0F);
-  const auto e = hn::Exp(d, hn::Min(hn::Neg(x.v), hn::Set(d, 88.0F)));
-  return keep_nan(x, hn::Div(unit, hn::Add(unit, e)));
+  const hn::RebindToSigned<FloatTag> signed_d;
+  // x stands second in both: for NaN, x86 returns the second.
+  const auto limited = hn::Max(hn::Set(d, -43.0F), hn::Min(hn::Set(d, 43.0F), x));
+  // e^-x = 2^n 2^f, n the whole number nearest to -x / ln 2. Adding 1.5 * 2^23 rounds to it, and
+  // leaves it in the lowest bits.
+  const auto rounder = hn::Set(d, 0x1.8p23F);
+  const auto shifted = hn::MulAdd(limited, hn::Set(d, -1.44269502F), rounder);
+  const auto n = hn::Sub(shifted, rounder);
+  // 1 / ln 2 in two parts: f is as exact as x.
+  auto f = hn::MulSub(limited, hn::Set(d, -1.44269502F), n);
+  f = hn::MulAdd(limited, hn::Set(d, -1.92596303e-8F), f);
+  // The polynomial of degree 6 nearest to 2^f on +-1/2: 2e-9 off.
+  auto y = hn::Set(d, 1.546144470e-4F);
+  y = hn::MulAdd(y, f, hn::Set(d, 1.340042818e-3F));
+  y = hn::MulAdd(y, f, hn::Set(d, 9.618056679e-3F));
+  y = hn::MulAdd(y, f, hn::Set(d, 5.550327227e-2F));
+  y = hn::MulAdd(y, f, hn::Set(d, 2.402265092e-1F));
+  y = hn::MulAdd(y, f, hn::Set(d, 6.931472067e-1F));
+  y = hn::MulAdd(y, f, hn::Set(d, 1.0F));
+  // Times 2^n: n is added to the exponent.
+  return hn::BitCast(
+      d, hn::Add(hn::BitCast(signed_d, y), hn::ShiftLeft<23>(hn::BitCast(signed_d, shifted))));
+}
+
+// Both with one division: 1 / a = b (1 / ab). A sigmoid below e^-43 becomes e^-43, so that ab does
+// not overflow.
+HWY_INLINE Pair<Lanes> sigmoid_pair(Lanes x, Lanes y) {
+  const auto unit = hn::Set(FloatTag(), 1.0F);
+  const auto a = hn::Add(unit, exp_negated(x.v));
+  const auto b = hn::Add(unit, exp_negated(y.v));
+  const auto inverse = hn::Div(unit, hn::Mul(a, b));
+  return {{hn::Mul(b, inverse)}, {hn::Mul(a, inverse)}};
 }
 
 HWY_INLINE Lanes tanh(Lanes x) { return keep_nan(x, hn::Tanh(FloatTag(), x.v)); }

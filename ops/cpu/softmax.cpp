@@ -28,9 +28,27 @@ T softmax_in_place_plain(T* x, std::int64_t n) {
   return largest + std::log(sum);
 }
 
+template <typename T>
+void softmax_gradient_in_place_plain(const T* p, T* g, std::int64_t n) {
+  T dot = T(0);
+  for (std::int64_t i = 0; i < n; ++i) {
+    dot += p[i] * g[i];
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    g[i] = p[i] * (g[i] - dot);
+  }
+}
+
 template float softmax_in_place_plain(float*, std::int64_t);
 template double softmax_in_place_plain(double*, std::int64_t);
 
+template void softmax_gradient_in_place_plain(const float*, float*, std::int64_t);
+template void softmax_gradient_in_place_plain(const double*, double*, std::int64_t);
+
 double softmax_in_place(double* x, std::int64_t n) { return softmax_in_place_plain(x, n); }
+
+void softmax_gradient_in_place(const double* p, double* g, std::int64_t n) {
+  softmax_gradient_in_place_plain(p, g, n);
+}
 
 }  // namespace rondo::cpu

@@ -13,6 +13,10 @@ namespace rondo::cpu {
 float softmax_in_place(float* x, std::int64_t n);
 double softmax_in_place(double* x, std::int64_t n);
 
+// The gradient of softmax: replaces g, the gradient of its result p, by p (g - sum p g).
+void softmax_gradient_in_place(const float* p, float* g, std::int64_t n);
+void softmax_gradient_in_place(const double* p, double* g, std::int64_t n);
+
 // What a row becomes whose largest element is -infinity: zeros, but NaN stays.
 template <typename T>
 void softmax_of_nothing(T* x, std::int64_t n) {
@@ -23,8 +27,10 @@ void softmax_of_nothing(T* x, std::int64_t n) {
   });
 }
 
-// The plain loop: the specification, for tests in f32 and for f64.
+// The plain loops: the specification, for tests in f32 and for f64.
 template <typename T>
 T softmax_in_place_plain(T* x, std::int64_t n);
+template <typename T>
+void softmax_gradient_in_place_plain(const T* p, T* g, std::int64_t n);
 
 }  // namespace rondo::cpu

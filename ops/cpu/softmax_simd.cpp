@@ -56,6 +56,27 @@ float SoftmaxInPlace(float* x, std::int64_t n) {
   return largest + std::log(sum);
 }
 
+void SoftmaxGradientInPlace(const float* p, float* g, std::int64_t n) {
+  const FloatTag d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t whole = n - n % width;
+  auto sums = hn::Zero(d);
+  for (std::int64_t i = 0; i < whole; i += width) {
+    sums = hn::MulAdd(hn::LoadU(d, p + i), hn::LoadU(d, g + i), sums);
+  }
+  float dot = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (std::int64_t i = whole; i < n; ++i) {
+    dot += p[i] * g[i];
+  }
+  const auto shift = hn::Set(d, dot);
+  for (std::int64_t i = 0; i < whole; i += width) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, p + i), hn::Sub(hn::LoadU(d, g + i), shift)), d, g + i);
+  }
+  for (std::int64_t i = whole; i < n; ++i) {
+    g[i] = p[i] * (g[i] - dot);
+  }
+}
+
 }  // namespace rondo::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -63,9 +84,14 @@ HWY_AFTER_NAMESPACE();
 namespace rondo::cpu {
 
 HWY_EXPORT(SoftmaxInPlace);
+HWY_EXPORT(SoftmaxGradientInPlace);
 
 float softmax_in_place(float* x, std::int64_t n) {
   return HWY_DYNAMIC_DISPATCH(SoftmaxInPlace)(x, n);
+}
+
+void softmax_gradient_in_place(const float* p, float* g, std::int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxGradientInPlace)(p, g, n);
 }
 
 }  // namespace rondo::cpu

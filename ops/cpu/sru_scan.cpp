@@ -23,6 +23,9 @@ void sru_forward_row_plain(const SruForwardRow<T>& row, std::int64_t n, SruVaria
       const SruState<T> out = sru_forward_step<activation, has_skip_term>(
           input<has_skip_term>(row, i), unit(row, i), row.c_previous[i]);
       row.c[i] = out.c;
+      if (row.c_kept != nullptr) {
+        row.c_kept[i] = out.c;
+      }
       row.h[i] = out.h;
     }
   });

@@ -29,12 +29,16 @@ struct SruRow {
   const T* bias_reset;
   const T* mask;  // null for ones
   const T* c_previous;
+  // Results are written past the cache, where their rows are aligned to whole vectors: for results
+  // that would not stay there until they are read.
+  bool streaming;
 };
 
 template <typename T>
 struct SruForwardRow : SruRow<T> {
   T* c;  // may be c_previous
   T* h;
+  T* c_kept;  // a copy of c for backward; null for none
 };
 
 template <typename T>
@@ -62,6 +66,8 @@ void sru_backward_row_plain(const SruBackwardRow<T>& row, std::int64_t n, SruVar
 // loop by a few units in the last place (the exponential is Highway's, at most 1 ULP off).
 void sru_forward_row(const SruForwardRow<float>& row, std::int64_t n, SruVariant variant);
 void sru_backward_row(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant);
+// To be called by a thread after its last row with `streaming`: other threads then see the results.
+void finish_streaming();
 // f64 is for checks, and plain.
 void sru_forward_row(const SruForwardRow<double>& row, std::int64_t n, SruVariant variant);
 void sru_backward_row(const SruBackwardRow<double>& row, std::int64_t n, SruVariant variant);

@@ -5,11 +5,14 @@
 #include "ops/cpu/sru_scan.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <initializer_list>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/sru_scan_simd.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target:
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "ops/cpu/lanes-inl.h"
@@ -19,29 +22,37 @@ namespace rondo::cpu::HWY_NAMESPACE {
 
 #include "core/scalar/sru_step.inc"
 
-// Runs `body(load, store, i)` over whole vectors, then over a last partial one, whose units are
-// copied to and from a vector-sized buffer: every unit sees the same arithmetic.
-template <typename Body>
+// Runs `body(load, store, write)` over whole vectors, then over a last partial one, whose units are
+// copied to and from a vector-sized buffer: every unit sees the same arithmetic. `store` is for
+// what is read again soon, `write` for results, past the cache when `streaming`.
+template <bool streaming, typename Body>
 HWY_INLINE void for_each_vector(std::int64_t n, const Body& body) {
   const auto width = static_cast<std::int64_t>(hn::Lanes(FloatTag()));
   std::int64_t i = 0;
   for (; i + width <= n; i += width) {
-    body([i](const float* p) HWY_ATTR { return Lanes::load(p + i); },
-         [i](float* p, Lanes value) HWY_ATTR { value.store(p + i); });
+    const auto store = [i](float* p, Lanes value) HWY_ATTR { value.store(p + i); };
+    const auto write = [i](float* p, Lanes value) HWY_ATTR {
+      if constexpr (streaming) {
+        hn::Stream(value.v, FloatTag(), p + i);
+      } else {
+        value.store(p + i);
+      }
+    };
+    body([i](const float* p) HWY_ATTR { return Lanes::load(p + i); }, store, write);
   }
   if (i < n) {
     const auto rest = static_cast<std::size_t>(n - i);
-    body(
-        [i, rest](const float* p) HWY_ATTR {
-          HWY_ALIGN float buffer[hn::MaxLanes(FloatTag())] = {};
-          std::copy_n(p + i, rest, buffer);
-          return Lanes::load(buffer);
-        },
-        [i, rest](float* p, Lanes value) HWY_ATTR {
-          HWY_ALIGN float buffer[hn::MaxLanes(FloatTag())];
-          value.store(buffer);
-          std::copy_n(buffer, rest, p + i);
-        });
+    const auto store = [i, rest](float* p, Lanes value) HWY_ATTR {
+      HWY_ALIGN float buffer[hn::MaxLanes(FloatTag())];
+      value.store(buffer);
+      std::copy_n(buffer, rest, p + i);
+    };
+    const auto load = [i, rest](const float* p) HWY_ATTR {
+      HWY_ALIGN float buffer[hn::MaxLanes(FloatTag())] = {};
+      std::copy_n(p + i, rest, buffer);
+      return Lanes::load(buffer);
+    };
+    body(load, store, store);
   }
 }
 
@@ -60,36 +71,67 @@ HWY_INLINE SruInput<Lanes> load_input(const SruRow<float>& row, const Load& load
   return {load(row.u0), load(row.u1), load(row.u2), x};
 }
 
-void ForwardRow(const SruForwardRow<float>& row, std::int64_t n, SruVariant variant) {
-  dispatch_variant(variant, [&]<Activation activation, bool has_skip_term>() HWY_ATTR {
-    for_each_vector(n, [&](const auto& load, const auto& store) HWY_ATTR {
-      const auto out = sru_forward_step<activation, has_skip_term>(
-          load_input<has_skip_term>(row, load), load_unit(row, load), load(row.c_previous));
-      store(row.c, out.c);
-      store(row.h, out.h);
-    });
+// Whether all of these begin a whole vector, as streaming needs; null counts as one that does.
+HWY_INLINE bool aligned(std::initializer_list<const float*> pointers) {
+  const std::size_t bytes = sizeof(float) * hn::Lanes(FloatTag());
+  return std::all_of(pointers.begin(), pointers.end(), [bytes](const float* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
   });
 }
 
-void BackwardRow(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant) {
+template <bool streaming>
+void forward_row(const SruForwardRow<float>& row, std::int64_t n, SruVariant variant) {
   dispatch_variant(variant, [&]<Activation activation, bool has_skip_term>() HWY_ATTR {
-    for_each_vector(n, [&](const auto& load, const auto& store) HWY_ATTR {
+    const auto body = [&](const auto& load, const auto& store, const auto& write) HWY_ATTR {
+      const auto out = sru_forward_step<activation, has_skip_term>(
+          load_input<has_skip_term>(row, load), load_unit(row, load), load(row.c_previous));
+      store(row.c, out.c);
+      write(row.h, out.h);
+      if (row.c_kept != nullptr) {
+        write(row.c_kept, out.c);
+      }
+    };
+    for_each_vector<streaming>(n, body);
+  });
+}
+
+template <bool streaming>
+void backward_row(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant) {
+  dispatch_variant(variant, [&]<Activation activation, bool has_skip_term>() HWY_ATTR {
+    const auto body = [&](const auto& load, const auto& store, const auto& write) HWY_ATTR {
       const auto grad = sru_backward_step<activation, has_skip_term>(
           load_input<has_skip_term>(row, load), load_unit(row, load), load(row.c_previous),
           load(row.grad_h), load(row.grad_c));
-      store(row.grad_u0, grad.u0);
-      store(row.grad_u1, grad.u1);
-      store(row.grad_u2, grad.u2);
+      write(row.grad_u0, grad.u0);
+      write(row.grad_u1, grad.u1);
+      write(row.grad_u2, grad.u2);
       if (row.grad_x != nullptr) {
-        store(row.grad_x, grad.x * Lanes::set(row.scale_x));
+        write(row.grad_x, grad.x * Lanes::set(row.scale_x));
       }
       store(row.grad_c, grad.c_previous);
       store(row.grad_weight_forget, load(row.grad_weight_forget) + grad.weight_forget);
       store(row.grad_weight_reset, load(row.grad_weight_reset) + grad.weight_reset);
       store(row.grad_bias_forget, load(row.grad_bias_forget) + grad.u1);
       store(row.grad_bias_reset, load(row.grad_bias_reset) + grad.u2);
-    });
+    };
+    for_each_vector<streaming>(n, body);
   });
+}
+
+void ForwardRow(const SruForwardRow<float>& row, std::int64_t n, SruVariant variant) {
+  if (row.streaming && aligned({row.h, row.c_kept})) {
+    forward_row<true>(row, n, variant);
+  } else {
+    forward_row<false>(row, n, variant);
+  }
+}
+
+void BackwardRow(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant) {
+  if (row.streaming && aligned({row.grad_u0, row.grad_u1, row.grad_u2, row.grad_x})) {
+    backward_row<true>(row, n, variant);
+  } else {
+    backward_row<false>(row, n, variant);
+  }
 }
 
 }  // namespace rondo::cpu::HWY_NAMESPACE
@@ -108,6 +150,8 @@ void sru_forward_row(const SruForwardRow<float>& row, std::int64_t n, SruVariant
 void sru_backward_row(const SruBackwardRow<float>& row, std::int64_t n, SruVariant variant) {
   HWY_DYNAMIC_DISPATCH(BackwardRow)(row, n, variant);
 }
+
+void finish_streaming() { hwy::FlushStream(); }
 
 }  // namespace rondo::cpu
 #endif

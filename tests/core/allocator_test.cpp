@@ -76,6 +76,7 @@ TEST_CASE("the allocator hands released blocks out again", "[core][allocator]") 
   REQUIRE(memory.blocks == 3);
   memory.trim();
   REQUIRE(memory.blocks == 0);
+  REQUIRE(memory.stats().system_allocations == 3);  // ever taken, given back or not
 }
 
 TEST_CASE("the allocator counts bytes", "[core][allocator]") {
@@ -119,5 +120,6 @@ TEST_CASE("a training step of repeated sizes asks for nothing new", "[core][allo
   step();
   const auto after = allocator(Device::cpu()).stats();
   REQUIRE(after.reserved_bytes == before.reserved_bytes);
+  REQUIRE(after.system_allocations == before.system_allocations);
   REQUIRE(after.in_use_bytes == before.in_use_bytes);
 }

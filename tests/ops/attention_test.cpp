@@ -146,16 +146,15 @@ TEST_CASE("attention gradients in f32 follow f64 over several blocks", "[ops][at
   REQUIRE(max_relative_error(kv.grad(), wide_kv.grad()) < 1e-5);
 }
 
-TEST_CASE("attention ignores what the mask removes, even when it is not finite",
-          "[ops][attention]") {
+TEST_CASE("attention never touches what lies beyond a block of queries", "[ops][attention]") {
   Generator generator(24);
-  const Tensor q = random_tensor({70, 1, 4}, DType::f32, generator);
-  Tensor kv = random_tensor({70, 1, 8}, DType::f32, generator);
-  const Tensor before = attention(Variable(q), Variable(kv), {}).value().narrow(0, 64).clone();
-  for (std::int64_t j = 64; j < 70; ++j) {
+  const Tensor q = random_tensor({134, 1, 4}, DType::f32, generator);
+  Tensor kv = random_tensor({134, 1, 8}, DType::f32, generator);
+  const Tensor before = attention(Variable(q), Variable(kv), {}).value().narrow(0, 128).clone();
+  for (std::int64_t j = 128; j < 134; ++j) {
     kv[j].fill(std::numeric_limits<double>::quiet_NaN());
   }
-  const Tensor after = attention(Variable(q), Variable(kv), {}).value().narrow(0, 64);
+  const Tensor after = attention(Variable(q), Variable(kv), {}).value().narrow(0, 128);
   REQUIRE(same_bits(before, after));
 }
 
@@ -202,5 +201,34 @@ TEST_CASE("softmax of a row: vectorised against plain, any length", "[ops][softm
     broken.data<float>()[n / 2] = std::numeric_limits<float>::quiet_NaN();
     cpu::softmax_in_place(broken.data<float>(), n);
     REQUIRE(std::isnan(broken.data<float>()[n / 2]));
+
+    Tensor grad = random_tensor({n}, DType::f32, generator, -2, 2, true);
+    Tensor plain_grad = grad.clone();
+    cpu::softmax_gradient_in_place(fast.data<float>(), grad.data<float>(), n);
+    cpu::softmax_gradient_in_place_plain(fast.data<float>(), plain_grad.data<float>(), n);
+    REQUIRE(max_relative_error(grad, plain_grad) < 1e-6);
+  }
+}
+
+TEST_CASE("attention in bf16 stays near f32, with its gradients", "[ops][attention][bf16]") {
+  Generator generator(26);
+  const Variable q = random_parameter({140, 2, 16}, DType::f32, generator);
+  const Variable kv = random_parameter({200, 2, 32}, DType::f32, generator);
+  const Tensor grad = random_tensor(q.shape(), DType::f32, generator);
+  const auto run = [&](Precision precision) {
+    Generator same(7);
+    for (Variable v : {q, kv}) {
+      v.zero_grad();
+    }
+    const Variable out = attention(q, kv, {}, {2, 0.2, &same, precision});
+    backward(out, grad);
+    return std::vector<Tensor>{out.value(), q.grad(), kv.grad()};
+  };
+  const std::vector<Tensor> exact = run(Precision::f32);
+  const std::vector<Tensor> rounded = run(Precision::bf16);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double error = max_relative_error(rounded[i], exact[i]);
+    REQUIRE(error > 0.0);
+    REQUIRE(error < 0.02);  // operands are 2^-9 off
   }
 }

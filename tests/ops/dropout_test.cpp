@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/cpu/dropout_mask.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -22,7 +23,8 @@ TEST_CASE("dropout keeps the elements whose random word is large enough", "[ops]
           const bool kept =
               unit_float(stream.word(static_cast<std::uint64_t>(i))) >= static_cast<float>(p);
           expected_mask.push_back(kept ? static_cast<float>(1.0 / (1.0 - p)) : 0.0F);
-          expected.push_back(x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back());
+          expected.push_back(
+              kept ? x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back() : 0.0F);
         }
         for_thread_counts([&] {
           generator = before;
@@ -75,6 +77,36 @@ TEST_CASE("backward of dropout uses the mask of forward", "[ops][dropout][gradie
         return std::vector<Variable>{dropout(in[0], 0.4, same)};
       },
       {random_parameter({3, 17}, DType::f64, generator, -1, 1, true)});
+}
+
+TEST_CASE("dropout masks made on vectors are those made word by word", "[ops][dropout]") {
+  for (const RandomStream stream : {RandomStream{1, 2}, RandomStream{~0ULL, 1ULL << 40U}}) {
+    for (const std::int64_t first : {std::int64_t{0}, std::int64_t{5}, std::int64_t{1} << 33}) {
+      for (const float p : {1e-9F, 0.1F, 0.5F, 0.999F}) {
+        std::vector<std::uint8_t> plain(3 * 8);
+        std::vector<std::uint8_t> vectorised(3 * 8);
+        cpu::make_dropout_mask_plain(stream, p, first, 3, plain.data());
+        cpu::make_dropout_mask(stream, p, first, 3, vectorised.data());
+        REQUIRE(vectorised == plain);
+      }
+    }
+  }
+}
+
+TEST_CASE("a dropout mask is applied to any number of elements", "[ops][dropout]") {
+  Generator generator(8);
+  std::vector<std::uint8_t> bits(2 * 8);
+  cpu::make_dropout_mask(generator.next(), 0.5F, 0, 2, bits.data());
+  for (const std::int64_t n : {1, 7, 16, 17, 63, 100, 128}) {
+    const Tensor x = random_tensor({n}, DType::f32, generator, -1, 1, true);
+    Tensor y = Tensor::full({n + 1}, 7.0);
+    cpu::apply_dropout_mask(bits.data(), 2.0F, x.data<float>(), n, y.data<float>());
+    for (std::int64_t i = 0; i < n; ++i) {
+      const bool kept = ((bits[static_cast<std::size_t>(i / 8)] >> (i % 8)) & 1U) != 0;
+      REQUIRE(y.data<float>()[i] == (kept ? 2.0F * x.data<float>()[i] : 0.0F));
+    }
+    REQUIRE(y.data<float>()[n] == 7.0F);  // nothing is written past the end
+  }
 }
 
 TEST_CASE("dropout with p = 0 does nothing and draws nothing", "[ops][dropout]") {

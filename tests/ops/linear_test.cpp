@@ -1,5 +1,11 @@
 #include "ops/linear.h"
 
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "ops/concat.h"
+#include "ops/cpu/gemm_bf16.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -47,6 +53,142 @@ TEST_CASE("linear has the right gradients", "[ops][linear][gradient]") {
           {random_parameter({2, 3, size}, DType::f64, generator, -1, 1, offset),
            random_parameter({5, size}, DType::f64, generator, -1, 1, offset),
            random_parameter({5}, DType::f64, generator, -1, 1, offset)});
+    }
+  }
+}
+
+TEST_CASE("linear_of_parts is linear of the concatenation", "[ops][linear]") {
+  Generator generator(4);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Variable a = random_parameter({3, 2, 17}, dtype, generator, -1, 1, true);
+    const Variable b = random_parameter({5, 2, 17}, dtype, generator);
+    const Variable weight = random_parameter({7, 17}, dtype, generator);
+    const Tensor grad = random_tensor({8, 2, 7}, dtype, generator);
+    const Variable parts = linear_of_parts({a, b}, weight);
+    REQUIRE(parts.shape() == Shape{8, 2, 7});
+    backward(parts, grad);
+    const std::vector<Tensor> grads{a.grad(), b.grad(), weight.grad()};
+    for (Variable v : {a, b, weight}) {
+      v.zero_grad();
+    }
+    const Variable whole = linear(concat({a, b}, 0), weight);
+    backward(whole, grad);
+    REQUIRE(max_relative_error(parts.value(), whole.value()) < 1e-6);
+    REQUIRE(max_relative_error(grads[0], a.grad()) < 1e-6);
+    REQUIRE(max_relative_error(grads[1], b.grad()) < 1e-6);
+    REQUIRE(max_relative_error(grads[2], weight.grad()) < 1e-6);
+  }
+}
+
+TEST_CASE("linear_of_parts has the right gradients, none for a constant part",
+          "[ops][linear][gradient]") {
+  Generator generator(5);
+  const Variable memory = random_parameter({2, 2, 3}, DType::f64, generator).detach();
+  require_gradients(
+      [&](std::span<const Variable> in) {
+        return std::vector<Variable>{linear_of_parts({memory, in[0]}, in[1])};
+      },
+      {random_parameter({4, 2, 3}, DType::f64, generator, -1, 1, true),
+       random_parameter({5, 3}, DType::f64, generator)});
+  REQUIRE(
+      error_of([&] {
+        linear_of_parts({memory, Variable(Tensor::zeros({2, 1, 3}, DType::f64))},
+                        Variable(Tensor::zeros({5, 3}, DType::f64)));
+      }) ==
+      "[linear_of_parts] a part has shape [2, 1, 3]; expected that of the first, [2, 2, 3], but "
+      "for the first size");
+}
+
+TEST_CASE("linear in bf16 rounds operands and nothing else", "[ops][linear][bf16]") {
+  Generator generator(6);
+  const auto rounded = [](const Tensor& t) { return t.to(DType::bf16).to(DType::f32); };
+  const Variable x = random_parameter({19, 33}, DType::f32, generator, -1, 1, true);
+  const Variable weight = random_parameter({7, 33}, DType::f32, generator);
+  const Tensor grad = random_tensor({19, 7}, DType::f32, generator);
+  const Variable y = linear(x, weight, Variable(), Precision::bf16);
+  backward(y, grad);
+  const auto expect = [&](const Tensor& actual, const Tensor& a, const Tensor& b) {
+    const Variable product =
+        matmul(Variable(rounded(a).to(DType::f64)), Variable(rounded(b).to(DType::f64)));
+    REQUIRE(max_relative_error(actual, product.value()) < 5e-6);  // sums of 33 products in f32
+  };
+  const auto transposed = [](const Tensor& t) {
+    Tensor result = Tensor::empty({t.size(1), t.size(0)});
+    for (std::int64_t i = 0; i < t.size(0); ++i) {
+      for (std::int64_t j = 0; j < t.size(1); ++j) {
+        result.data<float>()[j * t.size(0) + i] = t.data<float>()[i * t.size(1) + j];
+      }
+    }
+    return result;
+  };
+  expect(y.value(), x.value(), transposed(weight.value()));
+  expect(x.grad(), grad, weight.value());
+  expect(weight.grad(), transposed(grad), x.value());
+  REQUIRE_THAT(error_of([&] {
+                 linear(Variable(Tensor::zeros({1, 3}, DType::f64)),
+                        Variable(Tensor::zeros({2, 3}, DType::f64)), Variable(), Precision::bf16);
+               }),
+               ContainsSubstring("f64"));
+}
+
+TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf16]") {
+  if (!cpu::has_bf16_products()) {
+    WARN("this processor has no bf16 products: not compared");
+    return;
+  }
+  using cpu::Transpose;
+  Generator generator(7);
+  for (const auto [m, n, k] :
+       {std::array{1, 1, 1}, std::array{3, 17, 5}, std::array{64, 48, 130}}) {
+    for (const Transpose at : {Transpose::no, Transpose::yes}) {
+      for (const Transpose bt : {Transpose::no, Transpose::yes}) {
+        for (const float beta : {0.0F, 1.0F}) {
+          // Rows lie in wider ones, as heads of attention do.
+          const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
+            return random_tensor({rows, columns + 3}, DType::f32, generator);
+          };
+          const Tensor a = at == Transpose::yes ? matrix(k, m) : matrix(m, k);
+          const Tensor b = bt == Transpose::yes ? matrix(n, k) : matrix(k, n);
+          Tensor native = matrix(m, n);
+          Tensor plain = native.clone();
+          const auto run = [&](const auto& gemm, Tensor& c) {
+            gemm(at, bt, m, n, k, 0.7F, a.data<float>(), a.size(1), b.data<float>(), b.size(1),
+                 beta, c.data<float>(), c.size(1));
+          };
+          for_thread_counts([&] {
+            Tensor from_native = native.clone();
+            Tensor from_plain = plain.clone();
+            run(cpu::gemm_bf16_native, from_native);
+            run(cpu::gemm_bf16_rounded, from_plain);
+            REQUIRE(max_relative_error(from_native, from_plain) < 1e-5);  // up to 130 products
+          });
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][bf16]") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> values{
+      0.0F,          -0.0F,   1.0F,      0x1.01p0F,  0x1.03p0F,
+      0x1.010002p0F, 3.4e38F, kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(),
+      1e-40F};
+  Generator generator(8);
+  const Tensor more = random_tensor({50}, DType::f32, generator, -1e3, 1e3);
+  values.insert(values.end(), more.values<float>().begin(), more.values<float>().end());
+  for (const float factor : {1.0F, 0.3F}) {
+    const auto n = static_cast<std::int64_t>(values.size());
+    std::vector<bfloat16> halves(values.size());
+    std::vector<float> floats(values.size());
+    cpu::round_to_bf16(values.data(), factor, n, halves.data());
+    cpu::round_to_bf16(values.data(), factor, n, floats.data());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      INFO(values[i] << " times " << factor);
+      const bfloat16 expected(values[i] * factor);
+      REQUIRE(halves[i].bits == expected.bits);
+      REQUIRE(bfloat16(floats[i]).bits == expected.bits);
+      REQUIRE((std::isnan(floats[i]) || floats[i] == static_cast<float>(expected)));
     }
   }
 }

@@ -111,7 +111,8 @@ struct Workplace {
 
 TEST_CASE("every command explains itself with examples", "[tools][cli]") {
   const std::string help = output_of({"--help"});
-  for (const char* command : {"train", "eval", "generate", "prepare", "info", "settings"}) {
+  for (const char* command :
+       {"train", "eval", "generate", "bench", "prepare", "info", "settings"}) {
     REQUIRE_THAT(help, ContainsSubstring(command));
     REQUIRE_THAT(
         output_of({command, "--help"}),
@@ -122,6 +123,8 @@ TEST_CASE("every command explains itself with examples", "[tools][cli]") {
                  ContainsSubstring("Example") &&
                      ContainsSubstring(fmt::format("\n  rondo prepare {}", corpus)));
   }
+  REQUIRE_THAT(output_of({"bench", "train", "--help"}),
+               ContainsSubstring("Example") && ContainsSubstring("\n  rondo bench train"));
   REQUIRE_THAT(output_of({"--version"}), ContainsSubstring("rondo "));
   REQUIRE_THAT(output_of({"settings"}), ContainsSubstring("hidden_size"));
 }

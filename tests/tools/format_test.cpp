@@ -22,6 +22,30 @@ TEST_CASE("counts are short and round before they choose a unit", "[tools][forma
   REQUIRE(format_count(std::numeric_limits<double>::infinity()) == "?");
 }
 
+TEST_CASE("bytes are counted in thousands", "[tools][format]") {
+  REQUIRE(format_bytes(0) == "0 B");
+  REQUIRE(format_bytes(999) == "999 B");
+  REQUIRE(format_bytes(12345) == "12.3 kB");
+  REQUIRE(format_bytes(42.1e6) == "42.1 MB");
+  REQUIRE(format_bytes(999.96e6) == "1.0 GB");
+  REQUIRE(format_bytes(std::nan("")) == "?");
+}
+
+TEST_CASE("a model is described in a line", "[tools][format]") {
+  ModelConfig model;
+  model.hidden_size = 320;
+  model.num_layers = 4;
+  model.projection_size = 80;
+  REQUIRE(format_model(model) == "SRU++, 4 layers of 320, projection 80, attention in all");
+  model.attention_last_n_layers = 2;
+  REQUIRE(format_model(model) == "SRU++, 4 layers of 320, projection 80, attention in 3, 4");
+  model.attention_last_n_layers = 0;
+  REQUIRE(format_model(model) == "SRU++, 4 layers of 320, projection 80, attention in none");
+  model.type = ModelType::sru;
+  model.projection_size = 0;
+  REQUIRE(format_model(model) == "SRU, 4 layers of 320, no attention");
+}
+
 TEST_CASE("durations show two units at most", "[tools][format]") {
   REQUIRE(format_duration(0) == "0.0s");
   REQUIRE(format_duration(3.21) == "3.2s");
