@@ -1,7 +1,5 @@
 #include "models/sru_layer_stepper.h"
 
-#include <algorithm>
-
 namespace rondo {
 
 SruLayerStepper::SruLayerStepper(const SruLayer& layer, std::int64_t streams, std::int64_t window)
