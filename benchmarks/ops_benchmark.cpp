@@ -1,14 +1,18 @@
-// Timings of the hot operations, each beside the limit it should be held against: the rate of a
-// plain matrix product, or the bandwidth of a plain copy, measured in the same run.
+// Timings of the hot operations, each with its fraction of the limit it should be held against: the
+// rate of a plain matrix product, or the bandwidth of a plain copy, measured in the same run.
 #include <benchmark/benchmark.h>
 
 #include "autograd/variable.h"
 #include "core/random.h"
 #include "ops/attention.h"
 #include "ops/cross_entropy.h"
+#include "ops/dropout.h"
+#include "ops/embedding.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/sru_scan.h"
+#include "trainers/machine_limits.h"
+#include "trainers/optimizer.h"
 
 namespace {
 
@@ -20,18 +24,36 @@ Variable parameter(const Shape& shape, Generator& generator) {
   return Variable(std::move(value), true);
 }
 
+struct Limits {
+  double gflops = median(measure_products(Precision::f32));
+  double gigabytes = median(measure_copies());
+};
+
+// Measured once, when the first benchmark has run.
+const Limits& limits() {
+  static const Limits measured;
+  return measured;
+}
+
+// Google Benchmark prints "/s" behind every rate, fractions included.
+benchmark::Counter rate(const benchmark::State& state, double amount) {
+  return {amount * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate};
+}
+
+// For what is bound by arithmetic.
 void set_gflops(benchmark::State& state, double flop) {
-  state.counters["GFLOP/s"] = benchmark::Counter(
-      flop * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] = rate(state, flop * 1e-9);
+  state.counters["of product"] = rate(state, flop * 1e-9 / limits().gflops);
 }
 
-// Bytes read and written, at the least.
+// For what is bound by memory: bytes read and written, at the least. More than all of the copy's
+// bandwidth is possible where the bytes stay in a cache.
 void set_gigabytes(benchmark::State& state, double bytes) {
-  state.counters["GB/s"] = benchmark::Counter(
-      bytes * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["GB/s"] = rate(state, bytes * 1e-9);
+  state.counters["of copy"] = rate(state, bytes * 1e-9 / limits().gigabytes);
 }
 
-// The limit of products: a square one.
+// The limit of products once more, at the time of the other benchmarks: a square one.
 void limit_product(benchmark::State& state) {
   const std::int64_t n = 2048;
   Generator generator(1);
@@ -43,7 +65,7 @@ void limit_product(benchmark::State& state) {
   set_gflops(state, 2.0 * static_cast<double>(n * n * n));
 }
 
-// The limit of everything else: a copy of 256 MB, which no cache holds.
+// The limit of everything else: a copy of 256 MiB, which no cache holds.
 void limit_copy(benchmark::State& state) {
   const Tensor from = Tensor::zeros({std::int64_t{1} << 26});
   Tensor to = Tensor::zeros(from.shape());
@@ -142,6 +164,86 @@ void cross_entropy_with_gradient(benchmark::State& state) {
   set_gigabytes(state, 2.0 * static_cast<double>(logits.value().bytes()));
 }
 
+void dropout_forward_and_backward(benchmark::State& state) {
+  Generator generator(7);
+  Variable x = parameter({512 * 4, 1920}, generator);
+  const Tensor grad = Tensor::full(x.shape(), 1.0);
+  for (auto _ : state) {
+    x.zero_grad();
+    backward(dropout(x, 0.1, generator), grad);
+  }
+  // x in, y out; a gradient in, the other out; backward() also copies the one it is given. The mask
+  // is a bit an element.
+  set_gigabytes(state, 6.0 * static_cast<double>(x.value().bytes()));
+}
+
+struct EmbeddingCase {
+  Tensor ids;
+  Variable weight;
+};
+
+EmbeddingCase embedding_case() {
+  Generator generator(8);
+  EmbeddingCase c{Tensor::empty({512, 4}, DType::i32), parameter({205, 1920}, generator)};
+  const RandomStream stream = generator.next();
+  std::uint64_t index = 0;
+  for (std::int32_t& id : c.ids.values<std::int32_t>()) {
+    id = static_cast<std::int32_t>(stream.word(index++) % 205);
+  }
+  return c;
+}
+
+void embedding_forward(benchmark::State& state) {
+  const EmbeddingCase c = embedding_case();
+  const NoGradGuard no_grad;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(embedding(c.ids, c.weight).value().raw());
+  }
+  set_gigabytes(state, 2.0 * 512 * 4 * 1920 * 4);
+}
+
+void embedding_forward_and_backward(benchmark::State& state) {
+  EmbeddingCase c = embedding_case();
+  const Tensor grad = Tensor::full({512, 4, 1920}, 1.0);
+  for (auto _ : state) {
+    c.weight.zero_grad();
+    backward(embedding(c.ids, c.weight), grad);
+  }
+  // Rows in and out; their gradient copied, then in; the table's out.
+  set_gigabytes(state, 5.0 * 512 * 4 * 1920 * 4 + static_cast<double>(c.weight.value().bytes()));
+}
+
+// The matrices of one attending layer of the 42M model, with gradients.
+Parameters layer_parameters() {
+  Generator generator(9);
+  Parameters parameters{{"linear1", parameter({480, 1920}, generator)},
+                        {"linear2", parameter({960, 480}, generator)},
+                        {"linear3", parameter({5760, 480}, generator)}};
+  for (NamedVariable& p : parameters) {
+    p.variable.grad() = Tensor::full(p.variable.shape(), 1e-3);
+  }
+  return parameters;
+}
+
+void optimizer_step_radam(benchmark::State& state) {
+  const Parameters parameters = layer_parameters();
+  const auto optimizer = make_optimizer({}, parameters);
+  optimizer->set_steps(1000);  // past the first steps, which move no weight
+  for (auto _ : state) {
+    optimizer->step(1e-4);
+  }
+  // Weight and both moments in and out, gradient in.
+  set_gigabytes(state, 7.0 * 4 * static_cast<double>(count(parameters)));
+}
+
+void norm_of_gradient(benchmark::State& state) {
+  const Parameters parameters = layer_parameters();
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(grad_norm(parameters));
+  }
+  set_gigabytes(state, 4.0 * static_cast<double>(count(parameters)));
+}
+
 BENCHMARK(limit_product)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(limit_copy)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(linear_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
@@ -161,6 +263,11 @@ BENCHMARK_CAPTURE(attention_forward_and_backward, small_dropout, 256, 8, 128, 0.
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(layer_norm_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(cross_entropy_with_gradient)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(dropout_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(embedding_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(embedding_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(optimizer_step_radam)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(norm_of_gradient)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 

@@ -49,7 +49,7 @@ ReportRows rows_of(const Config& config, const TrainingMeasurement& m) {
       {"plain product", fmt::format("{:.4g} GFLOP/s", m.product_gflops)},
       {"plain copy", fmt::format("{:.3g} GB/s", m.copy_gbytes_per_second)},
       {"tensors", memory_text(m.memory)},
-      {"from the system", fmt::format("{} in all, {} blocks of them in the timed steps",
+      {"from the system", fmt::format("{} held, {} blocks taken in the timed steps",
                                       megabytes(m.memory.reserved), m.memory.system_allocations)},
       {"process", fmt::format("{} at most", megabytes(m.memory.peak_rss))},
       {"loss", fmt::format("{:.4f} nats in the last step", m.nats_per_token)},

@@ -69,6 +69,11 @@ TEST_CASE("the memory of training steps adds up", "[trainers][benchmark]") {
   REQUIRE(m.reserved >= m.peak);
   REQUIRE(m.peak_rss >= m.peak);
   REQUIRE(m.system_allocations == 0);  // the sizes of a step repeat
+
+  // But for those of the second, which is the first with a memory.
+  Config config = measurable(runs);
+  config.training.accumulation_steps = 1;
+  REQUIRE(measure_training(config, {1, 1}, [](const StepReport&) {}).memory.system_allocations > 0);
 }
 
 TEST_CASE("steps that cannot be measured alike are refused", "[trainers][benchmark]") {
