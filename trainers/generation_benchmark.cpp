@@ -53,9 +53,6 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
         options.tokens, options.warmup_tokens);
   GenerationMeasurement measured;
   CachingAllocator& memory = allocator(Device::cpu());
-  const std::vector<double> copies = measure_copies();
-  memory.trim();  // what the copies took is no part of the steps
-
   const auto stream = model.start_stream(options.streams, options.window);
   Tensor prompt = Tensor::empty({options.window, 1}, DType::i32);
   for (std::int64_t t = 0; t < options.window; ++t) {
@@ -85,9 +82,10 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
   measured.reserved_memory_bytes = after.reserved_bytes;
   measured.system_allocations = after.system_allocations - before.system_allocations;
   measured.peak_rss_bytes = peak_rss_bytes();
-  measured.copy_gbytes_per_second = median(copies);
   measured.weights_bytes = weights_read(model, config, options.streams);
   measured.cache_bytes = cache_read(config, options);
+  // Last: what the copies take is no part of the steps.
+  measured.copy_gbytes_per_second = median(measure_copies(11));
   return measured;
 }
 

@@ -23,8 +23,8 @@ struct GenerationMeasurement {
   // the keys and values of a full window.
   std::size_t weights_bytes = 0;
   std::size_t cache_bytes = 0;
-  double copy_gbytes_per_second = 0.0;
-  std::size_t peak_memory_bytes = 0;  // of tensors, over the timed steps, weights included
+  double copy_gbytes_per_second = 0.0;  // median, after the steps
+  std::size_t peak_memory_bytes = 0;    // of tensors, over the timed steps, weights included
   std::size_t reserved_memory_bytes = 0;
   std::size_t system_allocations = 0;  // in the timed steps
   std::size_t peak_rss_bytes = 0;
