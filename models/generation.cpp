@@ -17,79 +17,82 @@ void check_options(const SamplingOptions& options) {
 
 }  // namespace
 
-std::int32_t sample(std::span<const float> scores, const SamplingOptions& options, double uniform) {
-  check_options(options);
+Sampler::Sampler(const SamplingOptions& options) : options_(options) { check_options(options); }
+
+std::int32_t Sampler::operator()(std::span<const float> scores, double uniform) {
   check(!scores.empty() && std::all_of(scores.begin(), scores.end(),
                                        [](float score) { return std::isfinite(score); }),
         "[sample] the model's scores are not finite numbers; its weights are broken");
-  std::vector<std::int32_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  order_.resize(scores.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  std::sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
+    const float score_a = scores[static_cast<std::size_t>(a)];
+    const float score_b = scores[static_cast<std::size_t>(b)];
+    return score_a != score_b ? score_a > score_b : a < b;
   });
-  if (options.temperature == 0.0) {
-    return order.front();
+  if (options_.temperature == 0.0) {
+    return order_.front();
   }
-  if (options.top_k > 0 && static_cast<std::size_t>(options.top_k) < order.size()) {
-    order.resize(static_cast<std::size_t>(options.top_k));
+  if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < order_.size()) {
+    order_.resize(static_cast<std::size_t>(options_.top_k));
   }
-  const double best = scores[static_cast<std::size_t>(order.front())];
-  std::vector<double> weights;
-  weights.reserve(order.size());
-  for (const std::int32_t id : order) {
-    weights.push_back(
-        std::exp((scores[static_cast<std::size_t>(id)] - best) / options.temperature));
+  const double best = scores[static_cast<std::size_t>(order_.front())];
+  weights_.clear();
+  for (const std::int32_t id : order_) {
+    weights_.push_back(
+        std::exp((scores[static_cast<std::size_t>(id)] - best) / options_.temperature));
   }
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
   double kept = 0.0;
   std::size_t count = 0;
-  while (count < weights.size() && (count == 0 || kept < options.top_p * total)) {
-    kept += weights[count++];
+  while (count < weights_.size() && (count == 0 || kept < options_.top_p * total)) {
+    kept += weights_[count++];
   }
   double left = uniform * kept;
   for (std::size_t i = 0; i < count; ++i) {
-    left -= weights[i];
+    left -= weights_[i];
     if (left < 0.0) {
-      return order[i];
+      return order_[i];
     }
   }
-  return order[count - 1];
+  return order_[count - 1];
+}
+
+std::int32_t sample(std::span<const float> scores, const SamplingOptions& options, double uniform) {
+  return Sampler(options)(scores, uniform);
 }
 
 void generate(const LanguageModel& model, std::span<const std::int32_t> prompt,
               const GenerationOptions& options, const std::function<bool(std::int32_t)>& emit) {
+  generate_samples(model, prompt, 1, options,
+                   [&](std::span<const std::int32_t> ids) { return emit(ids.front()); });
+}
+
+void generate_samples(const LanguageModel& model, std::span<const std::int32_t> prompt,
+                      std::int64_t samples, const GenerationOptions& options,
+                      const std::function<bool(std::span<const std::int32_t>)>& emit) {
   check(!prompt.empty(), "[generate] the prompt is empty; give at least one id to start from");
   check(options.window >= 1, "[generate] window is {}; expected 1 or more", options.window);
-  check_options(options.sampling);
-  const NoGradGuard no_grad;
-  const RandomStream random{options.seed, 0};
-  const LanguageModelContext context{{}, options.window, options.window};
-  LanguageModelState state;
-
-  // The scores after `ids`.
-  const auto advance = [&](std::span<const std::int32_t> ids) {
-    const auto length = static_cast<std::int64_t>(ids.size());
-    const Tensor input = Tensor::from(ids, {length, 1});
-    return model.logits(input, state, context)
-        .value()[length - 1]
-        .reshape({model.vocabulary_size()});
-  };
-
-  Tensor scores;
-  for (std::size_t start = 0; start < prompt.size();) {
-    const std::size_t piece =
-        std::min(prompt.size() - start, static_cast<std::size_t>(options.window));
-    scores = advance(prompt.subspan(start, piece));
-    start += piece;
-  }
+  check(samples >= 1, "[generate] {} samples were asked for; expected 1 or more", samples);
+  Sampler sampler(options.sampling);
+  const auto stream = model.start_stream(samples, options.window);
+  const Tensor* scores =
+      &stream->prefill(Tensor::from(prompt, {static_cast<std::int64_t>(prompt.size()), 1}));
+  Tensor ids = Tensor::empty({samples}, DType::i32);
+  const auto vocabulary = static_cast<std::size_t>(model.vocabulary_size());
   for (std::int64_t i = 0; i < options.length; ++i) {
-    const double uniform = unit_float(random.word(static_cast<std::uint64_t>(i)));
-    const std::int32_t id = sample(scores.values<float>(), options.sampling, uniform);
-    if (!emit(id)) {
+    const std::span<const float> all = scores->values<float>();
+    for (std::int64_t s = 0; s < samples; ++s) {
+      const RandomStream random{options.seed, static_cast<std::uint64_t>(s)};
+      const double uniform = unit_float(random.word(static_cast<std::uint64_t>(i)));
+      ids.data<std::int32_t>()[s] =
+          sampler(all.subspan(static_cast<std::size_t>(s) * vocabulary, vocabulary), uniform);
+    }
+    if (!emit(ids.values<std::int32_t>())) {
       return;
     }
     if (i + 1 < options.length) {
-      scores = advance(std::span(&id, 1));
+      scores = &stream->step(ids);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "models/language_model.h"
 
@@ -19,6 +20,18 @@ struct SamplingOptions {
 // out of range and for scores that are not finite.
 std::int32_t sample(std::span<const float> scores, const SamplingOptions& options, double uniform);
 
+// `sample` again and again, with buffers that are kept.
+class Sampler {
+ public:
+  explicit Sampler(const SamplingOptions& options);
+  std::int32_t operator()(std::span<const float> scores, double uniform);
+
+ private:
+  SamplingOptions options_;
+  std::vector<std::int32_t> order_;
+  std::vector<double> weights_;
+};
+
 struct GenerationOptions {
   SamplingOptions sampling;
   std::int64_t length = 200;  // ids to generate
@@ -30,5 +43,11 @@ struct GenerationOptions {
 // handed to `emit` as soon as it is known; stops early when `emit` returns false.
 void generate(const LanguageModel& model, std::span<const std::int32_t> prompt,
               const GenerationOptions& options, const std::function<bool(std::int32_t)>& emit);
+
+// `samples` texts after one prompt, all a step at a time: `emit` gets the next id of every text.
+// Text i depends on the seed and i alone, and text 0 is that of `generate`.
+void generate_samples(const LanguageModel& model, std::span<const std::int32_t> prompt,
+                      std::int64_t samples, const GenerationOptions& options,
+                      const std::function<bool(std::span<const std::int32_t>)>& emit);
 
 }  // namespace rondo

@@ -31,12 +31,32 @@ struct LanguageModelContext {
   std::int64_t window = 0;
 };
 
+// A batch of texts that go on one id at a time, each on its own: no text's scores depend on the
+// other texts, bit for bit. A step takes the same time wherever in the text it stands: recurrent
+// layers move their state on, attending ones keep the keys and values of the last positions. The
+// model must outlive it, and its weights must not change meanwhile.
+class LanguageModelStream {
+ public:
+  virtual ~LanguageModelStream() = default;
+  // Reads ids (T, B) i32, T > 0, in parallel; (T, 1): the same for every text. Only at the start.
+  // Returns the scores (B, V) of the ids after them.
+  virtual const Tensor& prefill(const Tensor& ids) = 0;
+  // Reads one id of each text, (B) i32. Returns the scores (B, V) of the ids after them, which the
+  // next call overwrites. Allocates nothing.
+  virtual const Tensor& step(const Tensor& ids) = 0;
+};
+
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   // Scores (T, B, V) of the id after each of `ids`, (T, B) i32. Moves `state` on past them.
   virtual Variable logits(const Tensor& ids, LanguageModelState& state,
                           const LanguageModelContext& context) const = 0;
+  // `streams` texts at their start, in which every position sees `window` (1 or more) before its
+  // own. Steps give what `logits` gives for single ids, but for rounding. Throws Error unless the
+  // weights are f32 on the CPU.
+  virtual std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
+                                                            std::int64_t window) const = 0;
   // In a fixed order, with stable names: what optimizers and checkpoints see.
   virtual Parameters parameters() const = 0;
   virtual std::int64_t vocabulary_size() const = 0;

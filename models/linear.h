@@ -4,6 +4,7 @@
 #include "models/module.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/stepping.h"
 
 namespace rondo {
 
@@ -21,6 +22,7 @@ struct Linear {
   Variable operator()(const std::vector<Variable>& parts, Precision precision) const {
     return linear_of_parts(parts, weight, precision);
   }
+  void step(const Tensor& x, Tensor& y) const { linear_step(x, weight.value(), Tensor(), y); }
   Parameters parameters() const { return {{"weight", weight}}; }
 };
 
@@ -32,6 +34,9 @@ struct LayerNorm {
       : weight(init.constant({size}, 1.0)), bias(init.constant({size}, 0.0)) {}
 
   Variable operator()(const Variable& x) const { return layer_norm(x, weight, bias); }
+  void step(const Tensor& x, Tensor& y) const {
+    layer_norm_step(x, weight.value(), bias.value(), y);
+  }
   Parameters parameters() const { return {{"weight", weight}, {"bias", bias}}; }
 };
 

@@ -14,10 +14,14 @@ class RecurrentLanguageModel final : public LanguageModel {
 
   Variable logits(const Tensor& ids, LanguageModelState& state,
                   const LanguageModelContext& context) const override;
+  std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
+                                                    std::int64_t window) const override;
   Parameters parameters() const override;
   std::int64_t vocabulary_size() const override { return embedding_.size(0); }
 
  private:
+  class Stream;  // models/recurrent_language_model_stream.cpp
+
   double dropout_;
   Variable embedding_;  // (V, d)
   SruStack stack_;

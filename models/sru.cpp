@@ -3,6 +3,17 @@
 namespace rondo {
 namespace {
 
+class FullStepper final : public TransformStepper {
+ public:
+  explicit FullStepper(Linear linear1) : linear1_(std::move(linear1)) {}
+  void step(const Tensor& x, const Tensor& /*remembered*/, Tensor& u) override {
+    linear1_.step(x, u);
+  }
+
+ private:
+  Linear linear1_;
+};
+
 // U = x W
 class FullTransform final : public Transform {
  public:
@@ -10,6 +21,10 @@ class FullTransform final : public Transform {
 
   Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override {
     return linear1_(inputs.x, context.precision);
+  }
+  std::unique_ptr<TransformStepper> stepper(std::int64_t /*streams*/,
+                                            std::int64_t /*window*/) const override {
+    return std::make_unique<FullStepper>(linear1_);
   }
   Parameters parameters() const override {
     Parameters all;
@@ -21,6 +36,22 @@ class FullTransform final : public Transform {
   Linear linear1_;
 };
 
+class ProjectedStepper final : public TransformStepper {
+ public:
+  ProjectedStepper(Linear linear1, Linear linear2, std::int64_t streams)
+      : linear1_(std::move(linear1)),
+        linear2_(std::move(linear2)),
+        z_(Tensor::empty({streams, linear1_.weight.size(0)})) {}
+  void step(const Tensor& x, const Tensor& /*remembered*/, Tensor& u) override {
+    linear1_.step(x, z_);
+    linear2_.step(z_, u);
+  }
+
+ private:
+  Linear linear1_, linear2_;
+  Tensor z_;  // (B, n)
+};
+
 // U = (x W1) W2, nothing between
 class ProjectedTransform final : public Transform {
  public:
@@ -29,6 +60,10 @@ class ProjectedTransform final : public Transform {
 
   Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override {
     return linear2_(linear1_(inputs.x, context.precision), context.precision);
+  }
+  std::unique_ptr<TransformStepper> stepper(std::int64_t streams,
+                                            std::int64_t /*window*/) const override {
+    return std::make_unique<ProjectedStepper>(linear1_, linear2_, streams);
   }
   Parameters parameters() const override {
     Parameters all;

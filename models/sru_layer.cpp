@@ -3,9 +3,17 @@
 #include <cmath>
 
 #include "ops/dropout.h"
-#include "ops/sru_scan.h"
 
 namespace rondo {
+
+SruScanOptions LayerOptions::scan() const {
+  SruScanOptions scan;
+  scan.activation = activation;
+  scan.has_skip_term = has_skip_term;
+  scan.bidirectional = bidirectional;
+  scan.scale_x = rescale && has_skip_term ? std::sqrt(1.0 + 2.0 * std::exp(highway_bias)) : 1.0;
+  return scan;
+}
 
 SruLayer::SruLayer(std::int64_t input_size, const LayerOptions& options, double state_dropout,
                    std::unique_ptr<Transform> transform, Initializer& init)
@@ -39,15 +47,9 @@ LayerOutputs SruLayer::forward(const LayerInputs& inputs, const ForwardContext& 
     mask_c = dropout_mask({x.size(1), options_.output_size()}, state_dropout_, x.dtype(),
                           *context.generator);
   }
-  SruScanOptions scan;
-  scan.activation = options_.activation;
-  scan.has_skip_term = options_.has_skip_term;
-  scan.bidirectional = options_.bidirectional;
-  scan.scale_x = options_.rescale && options_.has_skip_term
-                     ? std::sqrt(1.0 + 2.0 * std::exp(options_.highway_bias))
-                     : 1.0;
-  const SruScanOutputs out = sru_scan(
-      {u, takes_x_ ? x : Variable(), weight_c_, bias_, inputs.c0, mask_c, inputs.mask_pad}, scan);
+  const SruScanOutputs out =
+      sru_scan({u, takes_x_ ? x : Variable(), weight_c_, bias_, inputs.c0, mask_c, inputs.mask_pad},
+               options_.scan());
   const bool post = options_.layer_norm == LayerNormPlace::post;
   return {post ? (*layer_norm_)(out.h) : out.h, out.c_last};
 }

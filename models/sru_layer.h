@@ -8,6 +8,7 @@
 #include "models/config.h"
 #include "models/linear.h"
 #include "models/transform.h"
+#include "ops/sru_scan.h"
 
 namespace rondo {
 
@@ -28,6 +29,8 @@ struct LayerOptions {
   std::int64_t planes(std::int64_t input_size) const {
     return has_skip_term && input_size != output_size() ? 4 : 3;
   }
+  // How the recurrence runs.
+  SruScanOptions scan() const;
 };
 
 struct LayerInputs {
@@ -53,6 +56,8 @@ class SruLayer {
   bool attends() const { return transform_->attends(); }
 
  private:
+  friend class SruLayerStepper;  // models/sru_layer_stepper.h
+
   LayerOptions options_;
   double state_dropout_;
   bool takes_x_;  // the skip term is the layer's input

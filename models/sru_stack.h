@@ -55,6 +55,8 @@ class SruStack {
   }
 
  private:
+  friend class SruStackStepper;  // models/sru_stack_stepper.h
+
   StackOptions options_;
   std::optional<Linear> input_to_hidden_;
   std::vector<SruLayer> layers_;

@@ -27,9 +27,13 @@ class SruppProjectedLinear final : public Transform {
                        Initializer& init);
 
   Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override;
+  std::unique_ptr<TransformStepper> stepper(std::int64_t streams,
+                                            std::int64_t window) const override;
   Parameters parameters() const override;
 
  private:
+  class Stepper;
+
   SruppTransformOptions options_;
   Linear linear1_, linear2_;
   std::optional<LayerNorm> layer_norm_;
@@ -42,10 +46,14 @@ class SruppAttention final : public Transform {
                  Initializer& init);
 
   Variable forward(const TransformInputs& inputs, const ForwardContext& context) const override;
+  std::unique_ptr<TransformStepper> stepper(std::int64_t streams,
+                                            std::int64_t window) const override;
   Parameters parameters() const override;
   bool attends() const override { return true; }
 
  private:
+  class Stepper;
+
   SruppTransformOptions options_;
   Linear linear1_, linear2_, linear3_;
   Variable alpha_;  // (1)

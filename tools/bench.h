@@ -15,6 +15,7 @@ namespace rondo {
 
 // Each adds a subcommand to `rondo bench`.
 void add_bench_train(CLI::App& bench);
+void add_bench_generate(CLI::App& bench);
 
 // Rows of a report: a name and a value.
 using ReportRows = std::vector<std::pair<std::string, std::string>>;

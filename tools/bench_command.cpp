@@ -16,8 +16,10 @@ void add_bench_command(CLI::App& app) {
   require_command(*command);
   command->footer(R"(Examples:
   rondo bench train configs/quickstart.yaml
-  rondo bench train configs/quickstart.yaml --threads 1 --json train.json)");
+  rondo bench train configs/quickstart.yaml --threads 1 --json train.json
+  rondo bench generate configs/quickstart.yaml --streams 8)");
   add_bench_train(*command);
+  add_bench_generate(*command);
 }
 
 nlohmann::ordered_json machine_json(const Config& config) {

@@ -10,6 +10,7 @@ struct GenerateOptions {
   std::string path;
   std::string prompt = "\n";
   GenerationOptions generation;
+  std::int64_t samples = 1;
   int threads = 0;
 };
 
@@ -19,7 +20,12 @@ void run_generate(const GenerateOptions& options) {
   const LoadedModel loaded = load_model(load_checkpoint(options.path));
   GenerationOptions generation = options.generation;
   generation.window = loaded.description.window;
-  print_generated(*loaded.model, loaded.description.vocabulary, options.prompt, generation);
+  const ByteVocabulary& vocabulary = loaded.description.vocabulary;
+  if (options.samples == 1) {
+    print_generated(*loaded.model, vocabulary, options.prompt, generation);
+  } else {
+    print_samples(*loaded.model, vocabulary, options.prompt, options.samples, generation);
+  }
 }
 
 }  // namespace
@@ -51,10 +57,16 @@ void add_generate_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seed", generation.seed, "The same seed writes the same text")
       ->capture_default_str();
+  command
+      ->add_option("--samples", options->samples,
+                   "Texts to write, all together; the first is what one alone would be")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}))
+      ->capture_default_str();
   add_threads_option(*command, options->threads);
   command->footer(R"(Examples:
   rondo generate runs/quickstart --prompt "#include" --length 400
-  rondo generate runs/quickstart --temperature 0.7 --top-k 40 --seed 3)");
+  rondo generate runs/quickstart --temperature 0.7 --top-k 40 --seed 3
+  rondo generate runs/quickstart --prompt "#include" --samples 4)");
   command->callback([options] { run_generate(*options); });
 }
 

@@ -1,6 +1,10 @@
 #include "tools/text.h"
 
 #include <cstdio>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 namespace rondo {
 
@@ -14,6 +18,24 @@ void print_generated(const LanguageModel& model, const ByteVocabulary& vocabular
     return std::ferror(stdout) == 0;  // a reader that has gone away ends it
   });
   std::fputc('\n', stdout);
+}
+
+void print_samples(const LanguageModel& model, const ByteVocabulary& vocabulary,
+                   std::string_view prompt, std::int64_t samples,
+                   const GenerationOptions& options) {
+  const std::vector<std::int32_t> ids = vocabulary.encode(prompt);
+  std::vector<std::string> texts(static_cast<std::size_t>(samples), std::string(prompt));
+  generate_samples(model, ids, samples, options, [&](std::span<const std::int32_t> next) {
+    for (std::size_t i = 0; i < next.size(); ++i) {
+      texts[i] += static_cast<char>(vocabulary.byte(next[i]));
+    }
+    return true;
+  });
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    fmt::print("--- sample {} of {} ---\n", i + 1, samples);
+    std::fwrite(texts[i].data(), 1, texts[i].size(), stdout);
+    std::fputc('\n', stdout);
+  }
 }
 
 }  // namespace rondo

@@ -1,4 +1,4 @@
-// Generated text, printed as it comes.
+// Generated text, printed.
 #pragma once
 
 #include <string_view>
@@ -12,5 +12,10 @@ namespace rondo {
 // for a prompt with bytes that the model does not know.
 void print_generated(const LanguageModel& model, const ByteVocabulary& vocabulary,
                      std::string_view prompt, const GenerationOptions& options);
+
+// Writes `samples` texts together and prints them when all are done, each with its prompt, after a
+// line "--- sample 1 of 3 ---".
+void print_samples(const LanguageModel& model, const ByteVocabulary& vocabulary,
+                   std::string_view prompt, std::int64_t samples, const GenerationOptions& options);
 
 }  // namespace rondo

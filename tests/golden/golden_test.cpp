@@ -431,6 +431,16 @@ void run_lm_train(Golden& golden) {
   }
   nats /= static_cast<double>(positions * tokens.size(1));
   golden.expect("eval_nats_per_token", Tensor::full({1}, nats, DType::f64), kLossTolerance);
+
+  // The same one id at a time.
+  const auto stream = model->start_stream(tokens.size(1), window);
+  Tensor scores = Tensor::empty({positions, tokens.size(1), model->vocabulary_size()});
+  for (std::int64_t t = 0; t < positions; ++t) {
+    scores[t].copy_from(stream->step(ids(tokens, t, 1)[0]));
+  }
+  const double stepped = cross_entropy_sum(scores, ids(tokens, 1, positions)) /
+                         static_cast<double>(positions * tokens.size(1));
+  golden.expect("eval_nats_per_token", Tensor::full({1}, stepped, DType::f64), kLossTolerance);
 }
 
 const std::map<std::string, void (*)(Golden&)> kKinds = {

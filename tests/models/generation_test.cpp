@@ -157,6 +157,41 @@ TEST_CASE("generation step by step sees what reading it all sees", "[models][gen
   }
 }
 
+TEST_CASE("samples are drawn together, each for itself", "[models][generation]") {
+  const auto model = scrambled_model(tiny_config(), kVocabulary);
+  const Ids prompt = {1, 2, 3, 4, 5, 6, 0};
+  GenerationOptions options;
+  options.length = 40;
+  options.window = 5;
+  const auto samples_of = [&](std::int64_t samples) {
+    std::vector<Ids> texts(static_cast<std::size_t>(samples));
+    generate_samples(*model, prompt, samples, options, [&](std::span<const std::int32_t> ids) {
+      REQUIRE(ids.size() == texts.size());
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        texts[i].push_back(ids[i]);
+      }
+      return true;
+    });
+    return texts;
+  };
+  const std::vector<Ids> five = samples_of(5);
+  REQUIRE(five[0] == generated(*model, prompt, options));
+  for (std::size_t i = 0; i < five.size(); ++i) {
+    REQUIRE(five[i].size() == 40);
+    for (std::size_t j = 0; j < i; ++j) {
+      REQUIRE(five[i] != five[j]);
+    }
+  }
+  const std::vector<Ids> two = samples_of(2);
+  REQUIRE(two == std::vector<Ids>(five.begin(), five.begin() + 2));
+  REQUIRE_THAT(error_of([&] { samples_of(0); }), ContainsSubstring("0 samples"));
+
+  int emitted = 0;
+  generate_samples(*model, prompt, 3, options,
+                   [&](std::span<const std::int32_t>) { return ++emitted < 4; });
+  REQUIRE(emitted == 4);
+}
+
 TEST_CASE("generation stops when it is told to", "[models][generation]") {
   const auto model = scrambled_model(tiny_config(), kVocabulary);
   GenerationOptions options;

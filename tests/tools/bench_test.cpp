@@ -116,3 +116,48 @@ TEST_CASE("mistakes in a measurement are explained", "[tools][bench]") {
   REQUIRE(run_process({RONDO_BINARY, "bench"}).err.find("command is required") !=
           std::string::npos);
 }
+
+TEST_CASE("bench generate writes what it measured", "[tools][bench]") {
+  const TinyBench bench;
+  const auto generate = [&](const Words& more) {
+    Words words{RONDO_BINARY, "bench", "generate", bench.config()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_process(words);
+  };
+  const ProcessResult result = generate(
+      {"--streams", "3", "--tokens", "5", "--vocabulary", "50", "--json", bench.path("out.json")});
+  INFO(result.out << result.err);
+  REQUIRE(result.exit_code == 0);
+  REQUIRE_THAT(result.out, ContainsSubstring("SRU++, 2 layers of 16, projection 4") &&
+                               ContainsSubstring("tokens/s") && ContainsSubstring("GB/s"));
+  const nlohmann::json json = nlohmann::json::parse(read_bytes(bench.path("out.json")));
+  REQUIRE(json.at("command") == "generate");
+  REQUIRE(json.at("config") == bench.config());
+  REQUIRE(json.at("threads") == 1);
+  REQUIRE(json.at("precision") == "f32");
+  REQUIRE(json.at("vocabulary") == 50);
+  REQUIRE(json.at("streams") == 3);
+  REQUIRE(json.at("window") == 16);
+  REQUIRE(json.at("prompt_tokens") == 16);
+  REQUIRE(json.at("steps") == 5);
+  const auto number = [&](const char* key) { return json.at(key).get<double>(); };
+  REQUIRE(number("tokens_per_second") * number("seconds_per_token") == Approx(3));
+  // All weights but 50 rows of the embedding, of which 3 are read; one layer, 3 texts of 17
+  // positions with a key and a value of 4 each.
+  REQUIRE(number("weights_bytes_per_step") == 4 * (number("parameters") - 50 * 16 + 3 * 16));
+  REQUIRE(number("cache_bytes_per_step") == 4 * 3 * 17 * 2 * 4);
+  REQUIRE(1e9 * number("gbytes_per_second") * number("seconds_per_token") ==
+          Approx(number("weights_bytes_per_step") + number("cache_bytes_per_step")));
+  REQUIRE(number("copy_gbytes_per_second") > 0.0);
+  REQUIRE(number("peak_memory_bytes") > number("weights_bytes_per_step"));
+  REQUIRE(number("peak_rss_bytes") > 0.0);
+  REQUIRE(number("system_allocations") == 0.0);
+
+  REQUIRE_THAT(generate({"--streams", "0"}).err, ContainsSubstring("--streams"));
+  REQUIRE_THAT(generate({"--tokens", "0"}).err, ContainsSubstring("--tokens"));
+  REQUIRE_THAT(generate({"--window", "0"}).err, ContainsSubstring("--window"));
+  const ProcessResult no_config =
+      run_process({RONDO_BINARY, "bench", "generate", bench.path("none"), "--set", "run.seed=2"});
+  REQUIRE(no_config.exit_code == 1);
+  REQUIRE_THAT(no_config.err, ContainsSubstring("--set changes a config"));
+}

@@ -146,6 +146,8 @@ TEST_CASE("options that do not fit are explained", "[tools][cli]") {
                ContainsSubstring("--batch-size: expected a whole number from 1, found '0'"));
   REQUIRE_THAT(failure_of({"generate", "run", "--length", "99999999999999999999"}, kInvalid),
                ContainsSubstring("--length: expected a whole number from 0"));
+  REQUIRE_THAT(failure_of({"generate", "run", "--samples", "0"}, kInvalid),
+               ContainsSubstring("--samples"));
   REQUIRE_THAT(failure_of({"generate", "run", "--temperature", "-1"}, kInvalid),
                ContainsSubstring("--temperature"));
 }
@@ -184,6 +186,10 @@ TEST_CASE("a text is prepared, learnt, measured, continued and described", "[too
   REQUIRE(text.starts_with("line"));
   REQUIRE(text.size() == 4 + 30 + 1);
   REQUIRE(output_of(generate) == text);
+  const std::string samples = output_of({"generate", run, "--prompt", "line", "--length", "30",
+                                         "--seed", "3", "--threads", "1", "--samples", "2"});
+  REQUIRE(samples.starts_with("--- sample 1 of 2 ---\n" + text + "--- sample 2 of 2 ---\nline"));
+  REQUIRE(samples.size() == 2 * (22 + text.size()));
 
   REQUIRE_THAT(output_of({"info", run}),
                ContainsSubstring("\"hidden_size\": 16") && ContainsSubstring("rnn.layers.1") &&

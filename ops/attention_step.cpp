@@ -1,0 +1,114 @@
+#include "ops/attention_step.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "ops/cpu/rows.h"
+#include "ops/cpu/softmax.h"
+
+namespace rondo {
+namespace {
+
+// Positions are cut into pieces of this many, whatever the thread count, so that threads share the
+// work of a single stream and no bit depends on how.
+constexpr std::int64_t kPiece = 64;
+// Elements of keys and values worth a thread of their own.
+constexpr std::int64_t kElements = std::int64_t{1} << 15;
+
+}  // namespace
+
+AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int64_t num_heads,
+                               std::int64_t positions)
+    : streams_(streams), heads_(num_heads), head_size_(size / num_heads), slots_(positions) {
+  check(streams >= 1 && positions >= 1 && num_heads >= 1 && size >= 1 && size % num_heads == 0,
+        "[AttentionCache] {} streams of {} positions, size {} in {} heads are not possible",
+        streams, positions, size, num_heads);
+  pieces_ = (slots_ + kPiece - 1) / kPiece;
+  const std::int64_t all = streams_ * heads_;
+  keys_ = Tensor::empty({all, slots_, head_size_});
+  values_ = Tensor::empty({all, slots_, head_size_});
+  queries_ = Tensor::empty({all, head_size_});
+  scores_ = Tensor::empty({all, slots_});
+  partial_ = Tensor::empty({all, pieces_, head_size_});
+  log_sums_ = Tensor::empty({all, pieces_});
+}
+
+void AttentionCache::store(const float* kv, std::int64_t stream, std::int64_t slot) {
+  const std::int64_t size = heads_ * head_size_;
+  for (std::int64_t h = 0; h < heads_; ++h) {
+    const std::int64_t to = ((stream * heads_ + h) * slots_ + slot) * head_size_;
+    std::copy_n(kv + h * head_size_, head_size_, keys_.data<float>() + to);
+    std::copy_n(kv + size + h * head_size_, head_size_, values_.data<float>() + to);
+  }
+}
+
+void AttentionCache::fill(const Tensor& kv) {
+  const std::int64_t width = 2 * heads_ * head_size_;
+  check(kv.shape().rank() == 3 && kv.size(0) <= slots_ &&
+            (kv.size(1) == streams_ || kv.size(1) == 1) && kv.size(2) == width,
+        "[AttentionCache] kv has shape {}; expected (M, {}, {}) or (M, 1, {}) with M at most {}",
+        kv.shape().str(), streams_, width, width, slots_);
+  filled_ = kv.size(0);
+  newest_ = filled_ - 1;
+  const std::int64_t given = kv.size(1);
+  for (std::int64_t slot = 0; slot < filled_; ++slot) {
+    for (std::int64_t s = 0; s < streams_; ++s) {
+      store(kv.data<float>() + (slot * given + (given == 1 ? 0 : s)) * width, s, slot);
+    }
+  }
+}
+
+void AttentionCache::append(const Tensor& kv) {
+  newest_ = (newest_ + 1) % slots_;
+  filled_ = std::min(filled_ + 1, slots_);
+  replace_newest(kv);
+}
+
+void AttentionCache::replace_newest(const Tensor& kv) {
+  const std::int64_t width = 2 * heads_ * head_size_;
+  check_shape("AttentionCache", "kv", kv, {streams_, width});
+  check(newest_ >= 0, "[AttentionCache] there is no position yet");
+  for (std::int64_t s = 0; s < streams_; ++s) {
+    store(kv.data<float>() + s * width, s, newest_);
+  }
+}
+
+void AttentionCache::attend_piece(const float* q, std::int64_t head, std::int64_t piece) {
+  const std::int64_t begin = piece * kPiece;
+  const std::int64_t count = std::min(kPiece, filled_ - begin);
+  const std::int64_t first = head * slots_ + begin;
+  float* scores = scores_.data<float>() + first;
+  cpu::rows_dot(keys_.data<float>() + first * head_size_, count, head_size_, q, 1, scores, count);
+  log_sums_.data<float>()[head * pieces_ + piece] = cpu::softmax_in_place(scores, count);
+  cpu::weighted_rows(values_.data<float>() + first * head_size_, count, head_size_, scores,
+                     partial_.data<float>() + (head * pieces_ + piece) * head_size_);
+}
+
+void AttentionCache::attend(const Tensor& q, Tensor& out) {
+  check_shape("AttentionCache", "q", q, {streams_, heads_ * head_size_});
+  check_shape("AttentionCache", "out", out, q.shape());
+  check(filled_ > 0, "[AttentionCache] there is no position yet");
+  // Heads of a row follow one another, so (B, n) is (B * heads, head size) as it lies.
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_size_)));
+  std::transform(q.data<float>(), q.data<float>() + q.numel(), queries_.data<float>(),
+                 [=](float x) { return x * scale; });
+  const std::int64_t pieces = (filled_ + kPiece - 1) / kPiece;
+  const std::int64_t all = streams_ * heads_;
+  const std::int64_t grain = kElements / (2 * kPiece * head_size_) + 1;
+  parallel_for(0, all * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t head = i / pieces;
+      attend_piece(queries_.data<float>() + head * head_size_, head, i % pieces);
+    }
+  });
+  for (std::int64_t head = 0; head < all; ++head) {
+    // A piece counts by its share of all exponentials.
+    float* shares = log_sums_.data<float>() + head * pieces_;
+    cpu::softmax_in_place(shares, pieces);
+    cpu::weighted_rows(partial_.data<float>() + head * pieces_ * head_size_, pieces, head_size_,
+                       shares, out.data<float>() + head * head_size_);
+  }
+}
+
+}  // namespace rondo

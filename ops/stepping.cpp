@@ -1,0 +1,146 @@
+#include "ops/stepping.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "core/reduce.h"
+#include "ops/cpu/rows.h"
+#include "ops/cpu/sru_scan.h"
+#include "ops/ids.h"
+
+namespace rondo {
+namespace {
+
+// Rows of a weight that one thread takes at a time: those that share their loads of x.
+constexpr std::int64_t kRows = 8;
+// Weights worth a thread of their own; waking it takes about as long as reading so many.
+constexpr std::int64_t kWeights = std::int64_t{1} << 15;
+// Elements of the cheap loops worth a thread.
+constexpr std::int64_t kElements = std::int64_t{1} << 14;
+
+std::int64_t streams_of(const Tensor& x) { return x.size(0); }
+
+}  // namespace
+
+void linear_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y) {
+  const std::int64_t streams = streams_of(x);
+  const std::int64_t out = weight.size(0);
+  const std::int64_t in = weight.size(1);
+  check_shape("linear_step", "x", x, {streams, in});
+  check_shape("linear_step", "y", y, {streams, out});
+  if (bias.defined()) {
+    check_shape("linear_step", "bias", bias, {out});
+  }
+  const float* from = x.data<float>();
+  const float* w = weight.data<float>();
+  const float* b = bias.defined() ? bias.data<float>() : nullptr;
+  float* to = y.data<float>();
+  const std::int64_t tiles = (out + kRows - 1) / kRows;
+  const std::int64_t grain = kWeights / (kRows * in) + 1;
+  parallel_for(0, tiles, grain, [=](std::int64_t first, std::int64_t last) {
+    const std::int64_t begin = first * kRows;
+    const std::int64_t end = std::min(out, last * kRows);
+    cpu::rows_dot(w + begin * in, end - begin, in, from, streams, to + begin, out);
+    for (std::int64_t s = 0; b != nullptr && s < streams; ++s) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        to[s * out + r] += b[r];
+      }
+    }
+  });
+}
+
+void layer_norm_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
+                     double eps) {
+  const std::int64_t n = weight.numel();
+  check_shape("layer_norm_step", "x", x, {streams_of(x), n});
+  check_shape("layer_norm_step", "y", y, x.shape());
+  check_shape("layer_norm_step", "bias", bias, {n});
+  const float* w = weight.data<float>();
+  const float* b = bias.data<float>();
+  for (std::int64_t s = 0; s < streams_of(x); ++s) {
+    const float* in = x.data<float>() + s * n;
+    float* out = y.data<float>() + s * n;
+    const float mean =
+        cpu::lane_sum<float>(0, n, [=](std::int64_t i) { return in[i]; }) / static_cast<float>(n);
+    const float variance = cpu::lane_sum<float>(0, n,
+                                                [=](std::int64_t i) {
+                                                  const float centred = in[i] - mean;
+                                                  return centred * centred;
+                                                }) /
+                           static_cast<float>(n);
+    const float inverse = 1.0F / std::sqrt(variance + static_cast<float>(eps));
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) {
+      out[i] = (in[i] - mean) * inverse * w[i] + b[i];
+    }
+  }
+}
+
+void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y) {
+  const std::int64_t d = weight.size(1);
+  check_ids("embedding_step", "ids", ids, weight.size(0));
+  check_shape("embedding_step", "ids", ids, {streams_of(y)});
+  check_shape("embedding_step", "y", y, {streams_of(y), d});
+  float* to = y.data<float>();
+  for (const std::int32_t id : ids.values<std::int32_t>()) {
+    to = std::copy_n(weight.data<float>() + id * d, d, to);
+  }
+}
+
+void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tensor& y) {
+  check_shape("add_scaled_step", "alpha", alpha, {1});
+  check_shape("add_scaled_step", "b", b, a.shape());
+  check_shape("add_scaled_step", "y", y, a.shape());
+  const float factor = alpha.data<float>()[0];
+  const float* left = a.data<float>();
+  const float* right = b.data<float>();
+  float* to = y.data<float>();
+#pragma omp simd
+  for (std::int64_t i = 0; i < a.numel(); ++i) {
+    to[i] = left[i] + factor * right[i];
+  }
+}
+
+void sru_step(const Tensor& u, const Tensor& x, const Tensor& weight_c, const Tensor& bias,
+              const SruScanOptions& options, Tensor& c, Tensor& h) {
+  check(!options.bidirectional,
+        "[sru_step] a bidirectional layer has no next step: its other half comes from the end");
+  const std::int64_t streams = streams_of(c);
+  const std::int64_t units = c.size(1);
+  const bool takes_x = options.has_skip_term && x.defined();
+  const std::int64_t planes = options.has_skip_term && !takes_x ? 4 : 3;
+  check_shape("sru_step", "u", u, {streams, planes * units});
+  check_shape("sru_step", "weight_c", weight_c, {2 * units});
+  check_shape("sru_step", "bias", bias, {2 * units});
+  check_shape("sru_step", "h", h, c.shape());
+  if (takes_x) {
+    check_shape("sru_step", "x", x, c.shape());
+  }
+  const cpu::SruVariant variant{options.activation, options.has_skip_term};
+  const float* all_u = u.data<float>();
+  const float* all_x = takes_x ? x.data<float>() : nullptr;
+  const float* weight = weight_c.data<float>();
+  const float* b = bias.data<float>();
+  float* all_c = c.data<float>();
+  float* all_h = h.data<float>();
+  parallel_for(0, streams, kElements / units + 1, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t s = begin; s < end; ++s) {
+      cpu::SruForwardRow<float> row{};
+      row.u0 = all_u + s * planes * units;
+      row.u1 = row.u0 + units;
+      row.u2 = row.u1 + units;
+      row.x = takes_x ? all_x + s * units : options.has_skip_term ? row.u2 + units : nullptr;
+      row.scale_x = takes_x ? static_cast<float>(options.scale_x) : 1.0F;
+      row.weight_forget = weight;
+      row.weight_reset = weight + units;
+      row.bias_forget = b;
+      row.bias_reset = b + units;
+      row.c_previous = row.c = all_c + s * units;
+      row.h = all_h + s * units;
+      cpu::sru_forward_row(row, units, variant);
+    }
+  });
+}
+
+}  // namespace rondo
