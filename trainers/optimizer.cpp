@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/reduce.h"
 #include "core/scalar/optimizer_step.h"
+#include "ops/adam_update.h"
 
 namespace rondo {
 namespace {
@@ -45,7 +46,9 @@ class AdamFamily final : public Optimizer {
     ++steps_;
     const AdamStep<double> s = constants(lr, grad_scale);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      apply(s, parameters_[i].variable, state_[i].tensor, state_[parameters_.size() + i].tensor);
+      Variable& parameter = parameters_[i].variable;
+      adam_update(s, gradient_or_zeros(parameter), parameter.value(), state_[i].tensor,
+                  state_[parameters_.size() + i].tensor);
     }
   }
 
@@ -58,6 +61,8 @@ class AdamFamily final : public Optimizer {
     AdamStep<double> s{};
     s.beta1 = config_.beta1;
     s.beta2 = config_.beta2;
+    s.rest1 = 1.0 - config_.beta1;
+    s.rest2 = 1.0 - config_.beta2;
     s.eps = config_.eps;
     s.decay = decoupled ? 1.0 - lr * config_.weight_decay : 1.0;
     s.added_decay = decoupled ? 0.0 : config_.weight_decay;
@@ -76,23 +81,6 @@ class AdamFamily final : public Optimizer {
       }
     }
     return s;
-  }
-
-  static void apply(const AdamStep<double>& s, Variable& parameter, Tensor& m, Tensor& v) {
-    require_cpu("optimizer", parameter.device());
-    const Tensor grad = gradient_or_zeros(parameter);
-    dispatch_compute(parameter.dtype(), "optimizer", [&]<typename T>(Type<T>) {
-      const AdamStep<T> typed{
-          static_cast<T>(s.beta1),       static_cast<T>(s.beta2),          static_cast<T>(s.eps),
-          static_cast<T>(s.step_size),   static_cast<T>(s.variance_scale), static_cast<T>(s.decay),
-          static_cast<T>(s.added_decay), static_cast<T>(s.grad_scale),     s.update};
-      const T* g = grad.data<T>();
-      T* p = parameter.value().data<T>();
-      T* m_data = m.data<T>();
-      T* v_data = v.data<T>();
-      for_each_element(grad.numel(),
-                       [&](std::int64_t i) { adam_step(typed, g[i], p[i], m_data[i], v_data[i]); });
-    });
   }
 
   OptimizerConfig config_;

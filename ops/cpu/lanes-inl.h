@@ -32,6 +32,7 @@ struct Lanes {
   friend HWY_INLINE Lanes operator+(Lanes a, Lanes b) { return {hn::Add(a.v, b.v)}; }
   friend HWY_INLINE Lanes operator-(Lanes a, Lanes b) { return {hn::Sub(a.v, b.v)}; }
   friend HWY_INLINE Lanes operator*(Lanes a, Lanes b) { return {hn::Mul(a.v, b.v)}; }
+  friend HWY_INLINE Lanes operator/(Lanes a, Lanes b) { return {hn::Div(a.v, b.v)}; }
 };
 
 HWY_INLINE Lanes one(Lanes) { return Lanes::set(1.0F); }
@@ -84,6 +85,8 @@ HWY_INLINE Pair<Lanes> sigmoid_pair(Lanes x, Lanes y) {
   const auto inverse = hn::Div(unit, hn::Mul(a, b));
   return {{hn::Mul(b, inverse)}, {hn::Mul(a, inverse)}};
 }
+
+HWY_INLINE Lanes sqrt(Lanes x) { return {hn::Sqrt(x.v)}; }
 
 HWY_INLINE Lanes tanh(Lanes x) { return keep_nan(x, hn::Tanh(FloatTag(), x.v)); }
 

@@ -1,0 +1,35 @@
+#include "ops/adam_update.h"
+
+#include <array>
+
+#include "core/parallel.h"
+#include "ops/cpu/adam_step.h"
+
+namespace rondo {
+
+void adam_update(const AdamStep<double>& step, const Tensor& grad, Tensor& parameter, Tensor& m,
+                 Tensor& v) {
+  constexpr std::int64_t kGrain = 1 << 14;
+  const std::array<const Tensor*, 3> operands{&grad, &m, &v};
+  for (const Tensor* operand : operands) {
+    check_shape("adam_update", "an operand", *operand, parameter.shape());
+    check_same_kind("adam_update", "an operand", *operand, parameter);
+  }
+  require_cpu("adam_update", parameter.device());
+  dispatch_compute(parameter.dtype(), "adam_update", [&]<typename T>(Type<T>) {
+    const auto t = [](double x) { return static_cast<T>(x); };
+    const AdamStep<T> s{t(step.beta1),          t(step.beta2), t(step.rest1),
+                        t(step.rest2),          t(step.eps),   t(step.step_size),
+                        t(step.variance_scale), t(step.decay), t(step.added_decay),
+                        t(step.grad_scale),     step.update};
+    const T* g = grad.data<T>();
+    T* p = parameter.data<T>();
+    T* m_data = m.data<T>();
+    T* v_data = v.data<T>();
+    parallel_for(0, grad.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+      cpu::adam_steps(s, end - begin, g + begin, p + begin, m_data + begin, v_data + begin);
+    });
+  });
+}
+
+}  // namespace rondo
