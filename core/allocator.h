@@ -19,8 +19,8 @@ struct MemoryStats {
 };
 
 // Keeps released blocks by size and hands them out again, so that a training step, whose sizes
-// repeat, finds most of its blocks here. Blocks are 64-byte aligned; on the
-// CPU, large ones ask for huge pages. Thread-safe.
+// repeat, finds most of its blocks here. Blocks are 64-byte aligned, and on the CPU large
+// ones ask for huge pages. Thread-safe.
 class CachingAllocator {
  public:
   explicit CachingAllocator(Device device) : device_(device) {}

@@ -14,6 +14,9 @@ std::atomic<std::int64_t> news{0};  // calls of operator new in this program
 
 }  // namespace
 
+// Address sanitizer has an operator new of its own, and objects its own libraries made with it:
+// calls are not counted there.
+#if !defined(__SANITIZE_ADDRESS__)
 // Not inlined: the compiler would see free() meet what it takes for another operator new.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   ++news;
@@ -24,6 +27,7 @@ std::atomic<std::int64_t> news{0};  // calls of operator new in this program
 }
 [[gnu::noinline]] void operator delete(void* block) noexcept { std::free(block); }
 [[gnu::noinline]] void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+#endif
 
 namespace {
 
