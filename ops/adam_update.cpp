@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/parallel.h"
-#include "ops/cpu/adam_step.h"
+#include "ops/cpu/adam_update.h"
 
 namespace rondo {
 
@@ -27,7 +27,7 @@ void adam_update(const AdamStep<double>& step, const Tensor& grad, Tensor& param
     T* m_data = m.data<T>();
     T* v_data = v.data<T>();
     parallel_for(0, grad.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-      cpu::adam_steps(s, end - begin, g + begin, p + begin, m_data + begin, v_data + begin);
+      cpu::adam_update(s, end - begin, g + begin, p + begin, m_data + begin, v_data + begin);
     });
   });
 }

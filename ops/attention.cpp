@@ -204,11 +204,6 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
   }
 }
 
-template <typename T>
-T* data_or_null(Tensor& tensor) {
-  return tensor.defined() ? tensor.data<T>() : nullptr;
-}
-
 // The dropout masks of one head, null without dropout.
 std::uint8_t* head_bits(const Attention& a, Tensor bits, std::int64_t index) {
   return bits.defined() ? bits.data<std::uint8_t>() + index * a.queries * a.mask_bytes() : nullptr;
@@ -270,7 +265,8 @@ Variable attention(const Variable& q, const Variable& kv, const AttentionMask& m
           recorded ? probabilities[index] : Tensor::empty({a.queries, a.context}, dtype, device);
       Tensor dropped =
           a.dropout > 0.0 ? Tensor::empty({kBlock, a.context}, dtype, device) : Tensor();
-      forward_head(a, in, weights.data<T>(), head_bits(a, bits, index), data_or_null<T>(dropped),
+      forward_head(a, in, weights.data<T>(), head_bits(a, bits, index),
+                   dropped.defined() ? dropped.data<T>() : nullptr,
                    out.data<T>() + (in.q - q.value().data<T>()));
     });
   });

@@ -20,10 +20,11 @@ constexpr std::int64_t kElements = std::int64_t{1} << 15;
 
 AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int64_t num_heads,
                                std::int64_t positions)
-    : streams_(streams), heads_(num_heads), head_size_(size / num_heads), slots_(positions) {
+    : streams_(streams), heads_(num_heads), slots_(positions) {
   check(streams >= 1 && positions >= 1 && num_heads >= 1 && size >= 1 && size % num_heads == 0,
         "[AttentionCache] {} streams of {} positions, size {} in {} heads are not possible",
         streams, positions, size, num_heads);
+  head_size_ = size / num_heads;
   pieces_ = (slots_ + kPiece - 1) / kPiece;
   const std::int64_t all = streams_ * heads_;
   keys_ = Tensor::empty({all, slots_, head_size_});

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <filesystem>
 
 #include "core/parallel.h"
 #include "tools/bench.h"
@@ -34,7 +33,7 @@ Subject subject_of_config(const BenchGenerateOptions& options) {
   Generator generator(config.run.seed);
   Initializer init(generator);
   subject.model = build_language_model(config.model, options.vocabulary, init);
-  subject.window = config.evaluation.unroll > 0 ? config.evaluation.unroll : config.training.unroll;
+  subject.window = evaluation_window(config);
   return subject;
 }
 
@@ -101,9 +100,8 @@ nlohmann::ordered_json json_of(const Subject& subject, const BenchGenerateOption
 }
 
 void bench_generate(BenchGenerateOptions options) {
-  const std::string extension = std::filesystem::path(options.path).extension().string();
-  Subject subject = extension == ".yaml" || extension == ".yml" ? subject_of_config(options)
-                                                                : subject_of_checkpoint(options);
+  Subject subject =
+      names_config(options.path) ? subject_of_config(options) : subject_of_checkpoint(options);
   subject.config.training.precision = Precision::f32;  // what steps compute in
   set_num_threads(static_cast<int>(options.output.threads.value_or(subject.config.run.threads)));
   options.benchmark.window = options.window.value_or(subject.window);
@@ -124,14 +122,7 @@ void add_bench_generate(CLI::App& bench) {
       ->add_option("path", options->path,
                    "YAML config (weights are random), run folder, checkpoint or model.safetensors")
       ->required();
-  command->add_option("--set", options->overrides, "With a config: change a setting")
-      ->type_name("KEY=VALUE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command
-      ->add_option("--vocabulary", options->vocabulary, "With a config: its size (Enwik8's: 205)")
-      ->check(whole_number(1))
-      ->capture_default_str();
+  add_config_options(*command, options->overrides, options->vocabulary);
   command->add_option("--streams", options->benchmark.streams, "Texts written side by side")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <filesystem>
 
 namespace rondo {
 
@@ -14,6 +15,22 @@ void require_command(CLI::App& app) {
       throw CLI::RequiredError("A command");
     }
   });
+}
+
+bool names_config(const std::string& path) {
+  const std::string extension = std::filesystem::path(path).extension().string();
+  return extension == ".yaml" || extension == ".yml";
+}
+
+void add_config_options(CLI::App& command, std::vector<std::string>& overrides,
+                        std::int64_t& vocabulary) {
+  command.add_option("--set", overrides, "With a config: change a setting")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--vocabulary", vocabulary, "With a config: its size (Enwik8's: 205)")
+      ->check(whole_number(1))
+      ->capture_default_str();
 }
 
 CLI::Validator whole_number(std::int64_t least) {

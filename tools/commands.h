@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace rondo {
 
@@ -16,6 +18,13 @@ void add_settings_command(CLI::App& app);
 
 // Makes `app` expect one of its subcommands, and name one that it does not know.
 void require_command(CLI::App& app);
+
+// Whether `path` is named like a config; else it is a run folder, checkpoint or model file.
+bool names_config(const std::string& path);
+
+// For commands that take a config or something trained: --set and --vocabulary, for the config.
+void add_config_options(CLI::App& command, std::vector<std::string>& overrides,
+                        std::int64_t& vocabulary);
 
 // Accepts whole numbers from `least` that fit 64 bits.
 CLI::Validator whole_number(std::int64_t least);

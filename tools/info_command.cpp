@@ -108,20 +108,12 @@ void add_info_command(CLI::App& app) {
   command->add_option("path", options->path, "A run folder, checkpoint, safetensors file or config")
       ->required();
   command->add_flag("--all", options->each, "Every parameter with its shape");
-  command->add_option("--set", options->overrides, "With a config: change a setting")
-      ->type_name("KEY=VALUE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command
-      ->add_option("--vocabulary", options->vocabulary, "With a config: its size (Enwik8's: 205)")
-      ->check(whole_number(1))
-      ->capture_default_str();
+  add_config_options(*command, options->overrides, options->vocabulary);
   command->footer(R"(Examples:
   rondo info runs/quickstart
   rondo info configs/enwik8_42m.yaml)");
   command->callback([options] {
-    const std::string extension = std::filesystem::path(options->path).extension().string();
-    if (extension == ".yaml" || extension == ".yml") {
+    if (names_config(options->path)) {
       info_of_config(options->path, options->overrides, options->vocabulary, options->each);
     } else {
       check(options->overrides.empty(), "--set changes a config; {} is none", options->path);

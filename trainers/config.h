@@ -108,4 +108,9 @@ struct Config {
   friend bool operator==(const Config&, const Config&) = default;
 };
 
+// M of the evaluation's mask.
+inline std::int64_t evaluation_window(const Config& config) {
+  return config.evaluation.unroll > 0 ? config.evaluation.unroll : config.training.unroll;
+}
+
 }  // namespace rondo

@@ -27,7 +27,7 @@ const Config& checked(const Config& config) {
 
 EvaluationOptions evaluation_options(const Config& config) {
   EvaluationOptions options;
-  options.window = config.evaluation.unroll > 0 ? config.evaluation.unroll : config.training.unroll;
+  options.window = evaluation_window(config);
   options.batch_size = config.evaluation.batch_size;
   options.max_tokens = config.evaluation.max_tokens;
   return options;

@@ -1,4 +1,4 @@
-"""An LSTM language model: nn.LSTM, which PyTorch runs with oneDNN on the CPU."""
+"""An LSTM language model: nn.LSTM."""
 
 from torch import nn
 

@@ -13,9 +13,9 @@ void gemm_bf16(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std
                std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
                std::int64_t ldb, float beta, float* c, std::int64_t ldc);
 
-// Whether this processor has bf16 products that are faster than f32 ones. Intel's with AMX have,
-// and AMD's; Intel's with AVX512_FP16 whose AMX is absent or hidden (virtual machines) run them at
-// half the f32 rate.
+// Whether this processor has bf16 products that are faster than f32 ones. Intel's with
+// AMX and AMD's are taken to have; one of Intel's with AVX512_FP16 and AMX hidden (a virtual
+// machine) was measured to run them at half the f32 rate (docs/benchmarks.md).
 bool bf16_products_are_fast();
 // Whether it has any that the build can use.
 bool has_bf16_products();

@@ -1,6 +1,6 @@
 #include "ops/adam_update.h"
 
-#include "ops/cpu/adam_step.h"
+#include "ops/cpu/adam_update.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -31,8 +31,8 @@ TEST_CASE("adam_update follows the formula for any size and thread count", "[ops
         for (const Tensor& t : {grad, parameter, m, v}) {
           wide.push_back(t.to(DType::f64));
         }
-        cpu::adam_steps_plain(s, size, wide[0].data<double>(), wide[1].data<double>(),
-                              wide[2].data<double>(), wide[3].data<double>());
+        cpu::adam_update_plain(s, size, wide[0].data<double>(), wide[1].data<double>(),
+                               wide[2].data<double>(), wide[3].data<double>());
         std::vector<Tensor> before;
         for_thread_counts([&] {
           std::vector<Tensor> moved{parameter.clone(), m.clone(), v.clone()};

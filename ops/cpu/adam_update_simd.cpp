@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "ops/cpu/adam_step.h"
+#include "ops/cpu/adam_update.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/cpu/adam_step_simd.cpp"
+#define HWY_TARGET_INCLUDE "ops/cpu/adam_update_simd.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target:
 #include <hwy/highway.h>
@@ -16,8 +16,8 @@ namespace rondo::cpu::HWY_NAMESPACE {
 #include "core/scalar/adam_step.inc"
 
 // A last partial vector goes through buffers: every element sees the same arithmetic.
-void AdamSteps(const rondo::AdamStep<float>& step, std::int64_t n, const float* grad,
-               float* parameter, float* m, float* v) {
+void AdamUpdate(const rondo::AdamStep<float>& step, std::int64_t n, const float* grad,
+                float* parameter, float* m, float* v) {
   const auto all = [](float x) HWY_ATTR { return Lanes::set(x); };
   const AdamStep<Lanes> s{all(step.beta1),          all(step.beta2), all(step.rest1),
                           all(step.rest2),          all(step.eps),   all(step.step_size),
@@ -58,16 +58,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace rondo::cpu {
 
-HWY_EXPORT(AdamSteps);
+HWY_EXPORT(AdamUpdate);
 
-void adam_steps(const AdamStep<float>& step, std::int64_t n, const float* grad, float* parameter,
-                float* m, float* v) {
-  HWY_DYNAMIC_DISPATCH(AdamSteps)(step, n, grad, parameter, m, v);
+void adam_update(const AdamStep<float>& step, std::int64_t n, const float* grad, float* parameter,
+                 float* m, float* v) {
+  HWY_DYNAMIC_DISPATCH(AdamUpdate)(step, n, grad, parameter, m, v);
 }
 
-void adam_steps(const AdamStep<double>& step, std::int64_t n, const double* grad, double* parameter,
-                double* m, double* v) {
-  adam_steps_plain(step, n, grad, parameter, m, v);
+void adam_update(const AdamStep<double>& step, std::int64_t n, const double* grad,
+                 double* parameter, double* m, double* v) {
+  adam_update_plain(step, n, grad, parameter, m, v);
 }
 
 }  // namespace rondo::cpu
