@@ -1,0 +1,234 @@
+#include "core/cuda.h"
+
+#include <array>
+#include <deque>
+#include <mutex>
+#include <utility>
+
+#include "core/cuda_launch.cuh"
+
+namespace rondo::cuda {
+namespace {
+
+// What CUDA said when it was first asked for devices.
+struct Devices {
+  int count = 0;
+  std::string reason;
+};
+
+Devices find_devices() {
+  Devices devices;
+  const cudaError_t status = cudaGetDeviceCount(&devices.count);
+  if (status == cudaSuccess && devices.count > 0) {
+    return devices;
+  }
+  devices.count = 0;
+  int driver = 0;
+  cudaDriverGetVersion(&driver);  // 0 without one
+  if (driver == 0) {
+    devices.reason = "no NVIDIA driver is installed";
+  } else if (driver < CUDART_VERSION) {
+    devices.reason = fmt::format(
+        "the NVIDIA driver supports CUDA {}.{}, and this build needs {}.{}; install a newer driver",
+        driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  } else {
+    devices.reason = status == cudaSuccess ? "there is no GPU" : cudaGetErrorString(status);
+  }
+  cudaGetLastError();  // it has been told; later calls must not report it again
+  return devices;
+}
+
+const Devices& devices() {
+  static const Devices found = find_devices();
+  return found;
+}
+
+// The streams of one device, made when first asked for and never destroyed: the allocator that
+// relies on their order lives as long as the process.
+struct DeviceStreams {
+  cudaStream_t work = nullptr;
+  cudaStream_t copies = nullptr;
+};
+
+DeviceStreams& streams(int index) {
+  static std::mutex mutex;
+  static auto* const all = new std::deque<DeviceStreams>(static_cast<std::size_t>(device_count()));
+  const std::lock_guard lock(mutex);
+  DeviceStreams& found = all->at(static_cast<std::size_t>(index));
+  if (found.work == nullptr) {
+    check_call("stream", cudaStreamCreateWithFlags(&found.work, cudaStreamNonBlocking));
+    check_call("stream", cudaStreamCreateWithFlags(&found.copies, cudaStreamNonBlocking));
+  }
+  return found;
+}
+
+void make_current(int index) {
+  require_device(index);
+  check_call("device", cudaSetDevice(index));
+}
+
+}  // namespace
+
+int device_count() { return devices().count; }
+
+std::string unavailable_reason() { return devices().reason; }
+
+void require_device(int index) {
+  const int count = device_count();
+  check(count > 0, "device cuda:{} was asked for, but {}; use device: cpu", index,
+        devices().reason);
+  check(index >= 0 && index < count,
+        "device cuda:{} was asked for, but there {}; use device: cuda:{}", index,
+        count == 1 ? "is one GPU, cuda:0" : fmt::format("are {}, cuda:0 to cuda:{}", count,
+                                                         count - 1),
+        count - 1);
+}
+
+const DeviceProperties& properties(int index) {
+  static std::mutex mutex;
+  static auto* const all =
+      new std::deque<DeviceProperties>(static_cast<std::size_t>(device_count()));
+  require_device(index);
+  const std::lock_guard lock(mutex);
+  DeviceProperties& found = all->at(static_cast<std::size_t>(index));
+  if (found.capability == 0) {
+    cudaDeviceProp device{};
+    check_call("device", cudaGetDeviceProperties(&device, index));
+    found = {device.name, device.major * 10 + device.minor, device.multiProcessorCount,
+             device.totalGlobalMem, device.sharedMemPerBlockOptin};
+  }
+  return found;
+}
+
+MemoryInfo memory_info(int index) {
+  make_current(index);
+  MemoryInfo info;
+  check_call("memory", cudaMemGetInfo(&info.free_bytes, &info.total_bytes));
+  return info;
+}
+
+Stream stream(Device device) {
+  make_current(device.index);
+  return {streams(device.index).work};
+}
+
+Stream copy_stream(Device device) {
+  make_current(device.index);
+  return {streams(device.index).copies};
+}
+
+void synchronize(Stream stream) {
+  check_call("synchronize", cudaStreamSynchronize(native(stream)));
+}
+
+void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) {
+  check_call("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, native(stream)));
+}
+
+void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) {
+  check_call("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, native(stream)));
+}
+
+void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) {
+  check_call("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(stream)));
+}
+
+void set_bytes(void* to, std::uint8_t value, std::size_t bytes, Stream stream) {
+  check_call("set", cudaMemsetAsync(to, value, bytes, native(stream)));
+}
+
+PinnedBuffer::PinnedBuffer(std::size_t bytes) : bytes_(bytes) {
+  check_call("pinned memory", cudaMallocHost(&data_, bytes));
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_ != nullptr) {
+    cudaFreeHost(data_);
+  }
+}
+
+PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+namespace {
+
+cudaEvent_t native_event(void* event) { return static_cast<cudaEvent_t>(event); }
+
+}  // namespace
+
+Event::Event(Device device, bool timed) {
+  make_current(device.index);
+  cudaEvent_t event = nullptr;
+  check_call("event",
+             cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming));
+  handle_ = event;
+}
+
+Event::~Event() {
+  if (handle_ != nullptr) {
+    cudaEventDestroy(native_event(handle_));
+  }
+}
+
+Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+
+Event& Event::operator=(Event&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+void Event::record(Stream stream) {
+  check_call("event", cudaEventRecord(native_event(handle_), native(stream)));
+}
+
+void Event::wait_on(Stream stream) const {
+  check_call("event", cudaStreamWaitEvent(native(stream), native_event(handle_), 0));
+}
+
+void Event::synchronize() const { check_call("event", cudaEventSynchronize(native_event(handle_))); }
+
+bool Event::reached() const {
+  const cudaError_t status = cudaEventQuery(native_event(handle_));
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();
+    return false;
+  }
+  check_call("event", status);
+  return true;
+}
+
+double Event::seconds_since(const Event& earlier) const {
+  float milliseconds = 0.0F;
+  check_call("event",
+             cudaEventElapsedTime(&milliseconds, native_event(earlier.handle_), native_event(handle_)));
+  return milliseconds * 1e-3;
+}
+
+void* allocate(int index, std::size_t bytes) {
+  make_current(index);
+  // A step that is being captured into a graph may still need a new block.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  check_call("memory", cudaThreadExchangeStreamCaptureMode(&mode));
+  void* block = nullptr;
+  const cudaError_t status = cudaMalloc(&block, bytes);
+  check_call("memory", cudaThreadExchangeStreamCaptureMode(&mode));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  check_call("memory", status);
+  return block;
+}
+
+void release(int index, void* block) {
+  make_current(index);
+  check_call("memory", cudaFree(block));
+}
+
+}  // namespace rondo::cuda
