@@ -25,7 +25,7 @@ struct Device {
   static Device parse(std::string_view text);
 
   bool is_cpu() const { return type == DeviceType::cpu; }
-  bool is_cuda() const { return type == DeviceType::cuda; }
+  constexpr bool is_cuda() const { return type == DeviceType::cuda; }
   bool is_meta() const { return type == DeviceType::meta; }
   std::string str() const;
 
