@@ -51,6 +51,19 @@ struct Wait {
   }
 };
 
+// Whether both wait in the same call: all threads of a block must.
+bool same_barrier(const Wait& a, const Wait& b) {
+  return a.operation == b.operation && a.where.line() == b.where.line() &&
+         a.where.column() == b.where.column() &&
+         std::string_view(a.where.file_name()) == b.where.file_name();
+}
+
+std::string describe_wait(const Wait& wait) {
+  return fmt::format("{}{} at {}:{}", name(wait.operation),
+                     wait.in_block() ? "" : fmt::format(" (mask {:#010x})", wait.mask),
+                     wait.where.file_name(), wait.where.line());
+}
+
 struct Worker;
 
 struct Thread {
@@ -102,7 +115,6 @@ class Executor {
   bool all_wait_alike(unsigned first, const Wait& wait) const;
   void complete(unsigned first, const Wait& wait);
   std::string describe(const Thread& thread) const;
-  std::string describe_wait(const Thread& thread) const;
   std::string stuck() const;
 
   const std::function<void()>* body_ = nullptr;
@@ -309,13 +321,12 @@ int Executor::wait_for_block(Operation operation, bool predicate,
   if (at_barrier_ == 0) {
     barrier_ = self.wait;
   }
-  rondo::check(operation == barrier_.operation && where.line() == barrier_.where.line() &&
-                   where.column() == barrier_.where.column() &&
-                   std::string_view(where.file_name()) == barrier_.where.file_name(),
-               "{} waits in {}, while others of its block wait in {} at {}:{}; all threads of a "
-               "block must come to the same barrier",
-               describe(self), describe_wait(self), name(barrier_.operation),
-               barrier_.where.file_name(), barrier_.where.line());
+  if (!same_barrier(self.wait, barrier_)) [[unlikely]] {
+    rondo::fail(
+        "{} waits in {}, while others of its block wait in {}; all threads of a block must come to "
+        "the same barrier",
+        describe(self), describe_wait(self.wait), describe_wait(barrier_));
+  }
   predicates_ += predicate ? 1 : 0;
   if (++at_barrier_ < threads_.size()) {
     suspend();
@@ -339,8 +350,10 @@ std::uint64_t Executor::wait_for_warp(const Wait& wait) {
   const unsigned index = index_of(self);
   const unsigned lane = index % kWarp;
   self.wait = wait;
-  rondo::check((wait.mask >> lane & 1U) != 0, "{} calls {}, whose mask lacks its own lane {}",
-               describe(self), describe_wait(self), lane);
+  if ((wait.mask >> lane & 1U) == 0) [[unlikely]] {
+    rondo::fail("{} calls {}, whose mask lacks its own lane {}", describe(self),
+                describe_wait(wait), lane);
+  }
   unsigned& waiting = in_warp_[index / kWarp];
   waiting |= 1U << lane;
   if ((waiting & wait.mask) == wait.mask && all_wait_alike(index - lane, wait)) {
@@ -392,13 +405,6 @@ std::string Executor::describe(const Thread& thread) const {
                      thread.index.z, block_index.x, block_index.y, block_index.z);
 }
 
-std::string Executor::describe_wait(const Thread& thread) const {
-  const Wait& wait = thread.wait;
-  return fmt::format("{}{} at {}:{}", name(wait.operation),
-                     wait.in_block() ? "" : fmt::format(" (mask {:#010x})", wait.mask),
-                     wait.where.file_name(), wait.where.line());
-}
-
 // Says who waits for whom, when nobody can run and not all have ended.
 std::string Executor::stuck() const {
   const Thread* waiting = threads_.data();
@@ -416,16 +422,16 @@ std::string Executor::stuck() const {
     }
     if (first + i >= threads_.size()) {
       return fmt::format("{} waits in {}, but its warp has no lane {}", describe(*waiting),
-                         describe_wait(*waiting), i);
+                         describe_wait(wait), i);
     }
     const Thread& missing = threads_[first + i];
     if (missing.ended || !missing.wait.matches(wait)) {
-      return fmt::format("{} waits in {} for {}, which {}", describe(*waiting),
-                         describe_wait(*waiting), describe(missing),
-                         missing.ended ? "has ended" : "waits in " + describe_wait(missing));
+      return fmt::format("{} waits in {} for {}, which {}", describe(*waiting), describe_wait(wait),
+                         describe(missing),
+                         missing.ended ? "has ended" : "waits in " + describe_wait(missing.wait));
     }
   }
-  return fmt::format("{} waits in {} for ever", describe(*waiting), describe_wait(*waiting));
+  return fmt::format("{} waits in {} for ever", describe(*waiting), describe_wait(wait));
 }
 
 }  // namespace
