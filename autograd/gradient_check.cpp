@@ -10,7 +10,8 @@ namespace {
 double weighted_sum(const std::vector<Variable>& outputs, const std::vector<Tensor>& weights) {
   double sum = 0.0;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const auto values = outputs[i].value().values<double>();
+    const Tensor output = outputs[i].value().to(Device::cpu());
+    const auto values = output.values<double>();
     const auto scale = weights[i].values<double>();
     for (std::size_t j = 0; j < values.size(); ++j) {
       sum += values[j] * scale[j];
@@ -40,7 +41,7 @@ std::string check_gradients(
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     // Each output is a root of its own; the history of all must survive, so run them afresh.
-    backward(i == 0 ? outputs[0] : function(inputs)[i], weights[i]);
+    backward(i == 0 ? outputs[0] : function(inputs)[i], weights[i].to(outputs[i].device()));
   }
 
   double worst = 0.0;
@@ -50,17 +51,22 @@ std::string check_gradients(
     if (!inputs[i].requires_grad()) {
       continue;
     }
-    const auto values = inputs[i].value().values<double>();
+    Tensor input = inputs[i].value();
+    Tensor changed = input.to(Device::cpu()).clone();
+    const Tensor grad = inputs[i].grad().defined() ? inputs[i].grad().to(Device::cpu()) : Tensor();
+    const auto values = changed.values<double>();
+    const auto sum_with = [&](std::size_t j, double value) {
+      values[j] = value;
+      input.copy_from(changed);
+      return weighted_sum(function(inputs), weights);
+    };
     for (std::size_t j = 0; j < values.size(); ++j) {
       const double saved = values[j];
-      values[j] = saved + options.step;
-      const double above = weighted_sum(function(inputs), weights);
-      values[j] = saved - options.step;
-      const double below = weighted_sum(function(inputs), weights);
+      const double above = sum_with(j, saved + options.step);
+      const double below = sum_with(j, saved - options.step);
       values[j] = saved;
       const double numeric = (above - below) / (2 * options.step);
-      const double analytic =
-          inputs[i].grad().defined() ? inputs[i].grad().values<double>()[j] : 0.0;
+      const double analytic = grad.defined() ? grad.values<double>()[j] : 0.0;
       const double excess =
           std::abs(analytic - numeric) / (options.absolute + options.relative * std::abs(numeric));
       if (!(excess <= 1.0) && !(excess <= worst)) {
@@ -69,6 +75,7 @@ std::string check_gradients(
                              analytic, numeric);
       }
     }
+    input.copy_from(changed);  // as it was
   }
   return report;
 }

@@ -1,11 +1,14 @@
 # How our own code is compiled; never passed on to users of the library.
 add_library(rondo_options INTERFACE)
 target_compile_features(rondo_options INTERFACE cxx_std_20)
-target_compile_options(rondo_options INTERFACE -Wall -Wextra -Wshadow -Wno-unknown-pragmas
-  -ffp-contract=off)  # the same arithmetic wherever the compiler could fuse and where it could not
+set(rondo_warnings -Wall -Wextra -Wshadow -Wno-unknown-pragmas)
 if(RONDO_WERROR)
-  target_compile_options(rondo_options INTERFACE -Werror)
+  list(APPEND rondo_warnings -Werror)
 endif()
+# -ffp-contract=off: the same arithmetic where the compiler could fuse and where it could not.
+target_compile_options(rondo_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:${rondo_warnings} -ffp-contract=off>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=$<JOIN:${rondo_warnings},$<COMMA>>>)
 if(RONDO_SANITIZE)
   target_compile_options(rondo_options INTERFACE -fsanitize=${RONDO_SANITIZE}
     -fno-sanitize-recover=all -fno-omit-frame-pointer)

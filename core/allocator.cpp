@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace rondo {
@@ -34,6 +35,43 @@ class CpuAllocator final : public CachingAllocator {
   void system_release(void* block) override { std::free(block); }
 };
 
+// What is released is handed out again at once: all work of a device is ordered on one stream, so
+// what still uses a block comes before what will.
+class CudaAllocator final : public CachingAllocator {
+ public:
+  explicit CudaAllocator(int index) : CachingAllocator(Device::cuda(index)), index_(index) {}
+
+ protected:
+  void* system_allocate(std::size_t bytes) override {
+    if constexpr (kWithCuda) {
+      return cuda::allocate(index_, bytes);
+    }
+    return nullptr;
+  }
+  void system_release(void* block) override {
+    if constexpr (kWithCuda) {
+      cuda::release(index_, block);
+    }
+  }
+  std::string free_memory() const override {
+    if constexpr (kWithCuda) {
+      const cuda::MemoryInfo info = cuda::memory_info(index_);
+      return fmt::format(", and {} of the device's {} are free", info.free_bytes, info.total_bytes);
+    }
+    return {};
+  }
+
+ private:
+  int index_;
+};
+
+CachingAllocator& cuda_allocator(int index) {
+  static std::mutex mutex;
+  static auto* const all = new std::map<int, CudaAllocator>();
+  const std::lock_guard lock(mutex);
+  return all->try_emplace(index, index).first->second;
+}
+
 }  // namespace
 
 std::size_t CachingAllocator::rounded(std::size_t bytes) {
@@ -52,10 +90,15 @@ void* CachingAllocator::allocate(std::size_t bytes) {
   } else {
     block = system_allocate(size);
     if (block == nullptr) {
+      release_cached();  // blocks of other sizes may make room
+      block = system_allocate(size);
+    }
+    if (block == nullptr) {
       fail(
-          "out of memory on {}: {} bytes were asked for beside {} in use; a smaller batch_size or "
+          "out of memory on {}: {} bytes were asked for beside {} in use{}; a smaller batch_size "
+          "or "
           "unroll needs less",
-          device_.str(), bytes, stats_.in_use_bytes);
+          device_.str(), bytes, stats_.in_use_bytes, free_memory());
     }
     stats_.reserved_bytes += size;
     ++stats_.system_allocations;
@@ -74,6 +117,10 @@ void CachingAllocator::release(void* block, std::size_t bytes) {
 
 void CachingAllocator::trim() {
   const std::lock_guard lock(mutex_);
+  release_cached();
+}
+
+void CachingAllocator::release_cached() {
   for (auto& [size, blocks] : cached_) {
     for (void* block : blocks) {
       system_release(block);
@@ -94,6 +141,10 @@ void CachingAllocator::reset_peak() {
 }
 
 CachingAllocator& allocator(Device device) {
+  if (device.is_cuda()) {
+    require_available(device);
+    return cuda_allocator(device.index);
+  }
   require_cpu("allocator", device);
   // Never destroyed: tensors in static storage may outlive any destructor order we could pick.
   static auto* const cpu = new CpuAllocator();

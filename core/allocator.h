@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "core/device.h"
@@ -46,8 +47,13 @@ class CachingAllocator {
   // One block from, or back to, the system; nullptr when there is none.
   virtual void* system_allocate(std::size_t bytes) = 0;
   virtual void system_release(void* block) = 0;
+  // ", and N bytes are free" or nothing: what the system says, for the message when it is short.
+  virtual std::string free_memory() const { return {}; }
 
  private:
+  // trim, with the mutex held.
+  void release_cached();
+
   Device device_;
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> cached_;

@@ -1,4 +1,4 @@
-// The GPU as plain C++ sees it: devices, streams, events, copies. core/cuda.cu holds the CUDA.
+// The GPU as plain C++ sees it: devices, streams, events, copies. core/cuda.cpp calls CUDA.
 //
 // In a build without CUDA nothing here is defined, so every use stands behind
 // `if constexpr (kWithCuda)`.
@@ -34,8 +34,8 @@ std::string unavailable_reason();
 void require_device(int index);
 
 struct DeviceProperties {
-  std::string name;            // "NVIDIA H200"
-  int capability = 0;          // 90 for compute capability 9.0
+  std::string name;    // "NVIDIA H200"
+  int capability = 0;  // 90 for compute capability 9.0
   int multiprocessors = 0;
   std::size_t memory_bytes = 0;
   std::size_t shared_bytes = 0;  // the most dynamic shared memory of a block
@@ -93,9 +93,9 @@ class Event {
   Event(Event&& other) noexcept;
   Event& operator=(Event&& other) noexcept;
 
-  void record(Stream stream);             // the point is here
-  void wait_on(Stream stream) const;      // later work of `stream` waits for the point
-  void synchronize() const;               // the CPU waits for it
+  void record(Stream stream);         // the point is here
+  void wait_on(Stream stream) const;  // later work of `stream` waits for the point
+  void synchronize() const;           // the CPU waits for it
   bool reached() const;
   // Seconds between the points of two timed events, both reached.
   double seconds_since(const Event& earlier) const;

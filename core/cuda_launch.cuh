@@ -1,27 +1,15 @@
-// What every CUDA source needs: checked calls, checked launches, and the block's dynamic shared
-// memory. Also compiled by the host compiler, against the emulation (tests/cuda_emulation).
+// What every .cu source needs: checked launches, the block's dynamic shared memory, items of a
+// grid. Also compiled by the host compiler, against the emulation (tests/cuda_emulation).
 #pragma once
-
-#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
-#include "core/cuda.h"
-#include "core/error.h"
+#include "core/cuda_call.h"
 
 namespace rondo::cuda {
-
-inline cudaStream_t native(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
-
-// Throws Error naming the operation when a call of the CUDA runtime failed.
-inline void check_call(std::string_view op, cudaError_t status) {
-  if (status != cudaSuccess) [[unlikely]] {
-    fail("[{}] CUDA reports: {} ({})", op, cudaGetErrorString(status), cudaGetErrorName(status));
-  }
-}
 
 // How a kernel is spread over the device.
 struct Grid {

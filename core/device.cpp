@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace rondo {
@@ -41,9 +42,17 @@ std::string Device::str() const {
 }
 
 void require_available(Device device) {
-  check(device.type != DeviceType::cuda,
-        "device {} was asked for, but this build of Rondo has no CUDA backend yet; use device: cpu",
-        device.str());
+  if (device.is_cuda()) {
+    if constexpr (kWithCuda) {
+      cuda::require_device(device.index);
+    } else {
+      fail(
+          "device {} was asked for, but this build of Rondo has no CUDA backend: it was made "
+          "without "
+          "the CUDA toolkit; use device: cpu, or build again with nvcc on the PATH",
+          device.str());
+    }
+  }
 }
 
 void require_cpu(std::string_view op, Device device) {

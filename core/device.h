@@ -25,6 +25,7 @@ struct Device {
   static Device parse(std::string_view text);
 
   bool is_cpu() const { return type == DeviceType::cpu; }
+  constexpr bool is_cuda() const { return type == DeviceType::cuda; }
   bool is_meta() const { return type == DeviceType::meta; }
   std::string str() const;
 
@@ -34,7 +35,7 @@ struct Device {
 // Throws Error, saying what to do, when this build or this machine has no such device.
 void require_available(Device device);
 
-// Throws Error unless `device` is the CPU: the check of an operation that has no kernel elsewhere.
+// Throws Error unless `device` is the CPU: the check of what is done nowhere else.
 void require_cpu(std::string_view op, Device device);
 
 }  // namespace rondo

@@ -78,4 +78,21 @@ decltype(auto) dispatch_compute(DType dtype, std::string_view op, Body&& body) {
   }
 }
 
+// Calls `body` with the type of any floating-point dtype: those that GPU arithmetic is done on.
+template <typename Body>
+decltype(auto) dispatch_floating(DType dtype, std::string_view op, Body&& body) {
+  switch (dtype) {
+    case DType::f32:
+      return body(Type<float>{});
+    case DType::f64:
+      return body(Type<double>{});
+    case DType::bf16:
+      return body(Type<bfloat16>{});
+    case DType::f16:
+      return body(Type<float16>{});
+    default:
+      fail("[{}] expected a floating-point type, found {}", op, name(dtype));
+  }
+}
+
 }  // namespace rondo

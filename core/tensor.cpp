@@ -1,10 +1,14 @@
 #include "core/tensor.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/cuda.h"
+#include "core/element.h"
 #include "core/parallel.h"
+#include "core/tensor_kernels.h"
 
 namespace rondo {
 namespace {
@@ -38,14 +42,31 @@ void dispatch_storage(DType dtype, Body&& body) {
   }
 }
 
-template <typename To, typename From>
-To convert(From value) {
-  if constexpr (std::is_same_v<From, bfloat16> || std::is_same_v<From, float16>) {
-    return convert<To>(static_cast<float>(value));
-  } else if constexpr (std::is_same_v<To, bfloat16> || std::is_same_v<To, float16>) {
-    return To(static_cast<float>(value));
-  } else {
-    return static_cast<To>(value);
+// The unsigned integer of `bytes` bytes.
+template <std::size_t bytes>
+using WordOf = std::conditional_t<
+    bytes == 1, std::uint8_t,
+    std::conditional_t<bytes == 2, std::uint16_t,
+                       std::conditional_t<bytes == 4, std::uint32_t, std::uint64_t>>>;
+
+// A copy that a GPU takes part in. One to the CPU is there when this returns.
+void copy_with_cuda(const Tensor& source, Tensor& target) {
+  if constexpr (kWithCuda) {
+    const Device from = source.device();
+    const Device to = target.device();
+    if (from.is_cuda() && to.is_cuda()) {
+      if (from == to) {
+        cuda::copy_on_device(target.raw(), source.raw(), source.bytes(), cuda::stream(to));
+      } else {
+        target.copy_from(source.to(Device::cpu()));  // rare: a checkpoint that changes its GPU
+      }
+    } else if (to.is_cuda()) {
+      cuda::copy_to_device(target.raw(), source.raw(), source.bytes(), cuda::stream(to));
+    } else {
+      const cuda::Stream stream = cuda::stream(from);
+      cuda::copy_to_host(target.raw(), source.raw(), source.bytes(), stream);
+      cuda::synchronize(stream);
+    }
   }
 }
 
@@ -69,9 +90,12 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor tensor = empty(shape, dtype, device);
-  if (!device.is_meta()) {
-    require_cpu("zeros", device);
+  if (device.is_cpu()) {
     std::memset(tensor.raw(), 0, tensor.bytes());
+  } else if (device.is_cuda()) {
+    if constexpr (kWithCuda) {
+      cuda::set_bytes(tensor.raw(), 0, tensor.bytes(), cuda::stream(device));
+    }
   }
   return tensor;
 }
@@ -106,11 +130,19 @@ void Tensor::require_type(DType asked) const {
   require_cpu("tensor", device_);
 }
 
+void Tensor::require_on_gpu(DType asked) const {
+  check(defined_ && asked == dtype_ && device_.is_cuda(),
+        "[tensor] elements were asked for as {} on a GPU, but the tensor {}", name(asked),
+        defined_ ? fmt::format("holds {} on {}", name(dtype_), device_.str()) : "is undefined");
+}
+
 double Tensor::item() const {
   check(defined_ && numel() == 1, "[item] expected a tensor of one element, found shape {}",
         shape_.str());
-  return dispatch_compute(dtype_, "item",
-                          [&]<typename T>(Type<T>) { return static_cast<double>(*data<T>()); });
+  const Tensor value = to(Device::cpu());
+  return dispatch_floating(dtype_, "item", [&]<typename T>(Type<T>) {
+    return convert_element<double>(*value.data<T>());
+  });
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
@@ -151,17 +183,27 @@ Tensor Tensor::to(DType dtype) const {
   check(is_floating(dtype_) && is_floating(dtype),
         "[to] {} cannot be converted to {}; only floating-point types convert", name(dtype_),
         name(dtype));
-  require_cpu("to", device_);
   Tensor converted = empty(shape_, dtype, device_);
-  dispatch_storage(dtype_, [&]<typename From>(Type<From>) {
-    dispatch_storage(dtype, [&]<typename To>(Type<To>) {
-      const From* source = data<From>();
-      To* target = converted.data<To>();
-      parallel_for(0, numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          target[i] = convert<To>(source[i]);
+  if (device_.is_meta()) {
+    return converted;
+  }
+  dispatch_floating(dtype_, "to", [&]<typename From>(Type<From>) {
+    dispatch_floating(dtype, "to", [&]<typename To>(Type<To>) {
+      if constexpr (!std::is_same_v<From, To>) {
+        const auto* source = static_cast<const From*>(raw());
+        auto* target = static_cast<To*>(converted.raw());
+        if (device_.is_cuda()) {
+          if constexpr (kWithCuda) {
+            cuda::convert(source, target, numel(), cuda::stream(device_));
+          }
+          return;
         }
-      });
+        parallel_for(0, numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            target[i] = convert_element<To>(source[i]);
+          }
+        });
+      }
     });
   });
   return converted;
@@ -171,16 +213,29 @@ Tensor Tensor::to(Device device) const {
   if (device == device_) {
     return *this;
   }
-  require_available(device);
-  fail("[to] a tensor on {} cannot be copied to {}", device_.str(), device.str());
+  check(!device.is_meta() && !device_.is_meta(), "[to] a tensor on {} cannot be copied to {}",
+        device_.str(), device.str());
+  Tensor copy = empty(shape_, dtype_, device);
+  copy.copy_from(*this);
+  return copy;
 }
 
 void Tensor::fill(double value) {
   if (device_.is_meta()) {
     return;
   }
-  dispatch_storage(
-      dtype_, [&]<typename T>(Type<T>) { std::fill_n(data<T>(), numel(), convert<T>(value)); });
+  dispatch_storage(dtype_, [&]<typename T>(Type<T>) {
+    const T element = convert_element<T>(value);
+    if (device_.is_cuda()) {
+      if constexpr (kWithCuda) {
+        using Word = WordOf<sizeof(T)>;
+        cuda::fill(static_cast<Word*>(raw()), std::bit_cast<Word>(element), numel(),
+                   cuda::stream(device_));
+      }
+    } else {
+      std::fill_n(data<T>(), numel(), element);
+    }
+  });
 }
 
 void Tensor::copy_from(const Tensor& source) {
@@ -190,8 +245,14 @@ void Tensor::copy_from(const Tensor& source) {
   if (device_.is_meta() && source.device_.is_meta()) {
     return;
   }
-  require_cpu("copy_from", device_);
-  require_cpu("copy_from", source.device_);
+  check(!device_.is_meta() && !source.device_.is_meta(),
+        "[copy_from] elements on {} cannot be copied to {}", source.device_.str(), device_.str());
+  if (device_.is_cuda() || source.device_.is_cuda()) {
+    if constexpr (kWithCuda) {
+      copy_with_cuda(source, *this);
+    }
+    return;
+  }
   const auto* from = static_cast<const std::byte*>(source.raw());
   auto* target = static_cast<std::byte*>(raw());
   parallel_for(0, static_cast<std::int64_t>(bytes()), std::int64_t{1} << 18,
@@ -203,6 +264,15 @@ void Tensor::copy_from(const Tensor& source) {
 void Tensor::add_(const Tensor& other) {
   check_shape("add_", "other", other, shape_);
   check_same_kind("add_", "other", other, *this);
+  if (device_.is_cuda()) {
+    if constexpr (kWithCuda) {
+      dispatch_floating(dtype_, "add_", [&]<typename T>(Type<T>) {
+        cuda::add_in_place(static_cast<T*>(raw()), static_cast<const T*>(other.raw()), numel(),
+                           cuda::stream(device_));
+      });
+    }
+    return;
+  }
   dispatch_compute(dtype_, "add_", [&]<typename T>(Type<T>) {
     T* target = data<T>();
     const T* addend = other.data<T>();

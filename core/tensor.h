@@ -42,7 +42,8 @@ class Tensor {
   Device device() const { return device_; }
   std::size_t bytes() const { return static_cast<std::size_t>(numel()) * size_of(dtype_); }
 
-  // The first element. T must be the tensor's type; the tensor must be on the CPU.
+  // The first element. T must be the tensor's type; the tensor must be on the CPU (device_data
+  // is for GPUs).
   template <typename T>
   T* data() {
     require_type(dtype_of<T>);
@@ -61,11 +62,22 @@ class Tensor {
   std::span<const T> values() const {
     return {data<T>(), static_cast<std::size_t>(numel())};
   }
+  // The first element of a tensor on a GPU, for kernels.
+  template <typename T>
+  T* device_data() {
+    require_on_gpu(dtype_of<T>);
+    return static_cast<T*>(raw());
+  }
+  template <typename T>
+  const T* device_data() const {
+    require_on_gpu(dtype_of<T>);
+    return static_cast<const T*>(raw());
+  }
   // The first byte, whatever the type and device; nullptr on the meta device.
   void* raw();
   const void* raw() const;
 
-  // The only element of a one-element floating-point tensor.
+  // The only element of a one-element floating-point tensor. On a GPU this waits for it.
   double item() const;
 
   // Views: they share elements.
@@ -77,19 +89,21 @@ class Tensor {
   Tensor clone() const;
   // A copy with elements converted to `dtype` (floating-point types only); itself if it has it.
   Tensor to(DType dtype) const;
-  // Itself if it is on `device`, else a copy there.
+  // Itself if it is on `device`, else a copy there. Copies to the CPU wait for the GPU's work.
   Tensor to(Device device) const;
 
   void fill(double value);
   // Copies the elements of `source`, which has the same shape and type.
   void copy_from(const Tensor& source);
-  // Adds the elements of `other`, which has the same shape and type (f32 or f64).
+  // Adds the elements of `other`, which has the same shape and type (f32 or f64; on a GPU also
+  // bf16 and f16).
   void add_(const Tensor& other);
 
   bool shares_storage_with(const Tensor& other) const { return storage_ == other.storage_; }
 
  private:
   void require_type(DType asked) const;
+  void require_on_gpu(DType asked) const;
 
   std::shared_ptr<void> storage_;
   std::size_t offset_bytes_ = 0;

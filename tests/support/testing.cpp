@@ -1,13 +1,19 @@
 #include "tests/support/testing.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 namespace rondo::testing {
 
+Device test_device() {
+  const char* const name = std::getenv("RONDO_TEST_DEVICE");
+  return name == nullptr ? Device::cpu() : Device::parse(name);
+}
+
 Tensor random_tensor(const Shape& shape, DType dtype, Generator& generator, double low, double high,
                      bool offset) {
-  Tensor storage = Tensor::empty({shape.numel() + (offset ? 1 : 0)}, dtype);
+  Tensor storage = Tensor::empty({shape.numel() + (offset ? 1 : 0)}, dtype, test_device());
   fill_uniform(storage, low, high, generator);
   return storage.narrow(offset ? 1 : 0, shape.numel()).reshape(shape);
 }
@@ -19,8 +25,8 @@ Variable random_parameter(const Shape& shape, DType dtype, Generator& generator,
 
 double max_relative_error(const Tensor& a, const Tensor& b) {
   check_shape("max_relative_error", "a", a, b.shape());
-  const Tensor wide_a = a.to(DType::f64);
-  const Tensor wide_b = b.to(DType::f64);
+  const Tensor wide_a = on_cpu(a).to(DType::f64);
+  const Tensor wide_b = on_cpu(b).to(DType::f64);
   double worst = 0.0;
   for (std::int64_t i = 0; i < a.numel(); ++i) {
     const double x = wide_a.data<double>()[i];
@@ -35,10 +41,14 @@ double max_relative_error(const Tensor& a, const Tensor& b) {
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+         std::memcmp(on_cpu(a).raw(), on_cpu(b).raw(), a.bytes()) == 0;
 }
 
 void for_thread_counts(const std::function<void()>& body) {
+  if (!test_device().is_cpu()) {
+    body();  // threads of the CPU do not matter there
+    return;
+  }
   const int before = num_threads();
   for (const int threads : {1, 2}) {
     set_num_threads(threads);
@@ -56,6 +66,44 @@ void require_gradients(
     INFO(problem);
     REQUIRE(problem.empty());
   });
+}
+
+void require_devices_agree(
+    const std::function<std::vector<Variable>(std::span<const Variable>)>& function,
+    const std::vector<Tensor>& activations, const std::vector<Tensor>& parameters, DType type,
+    double tolerance) {
+  std::vector<Variable> expected_inputs;
+  std::vector<Variable> inputs;
+  for (const Tensor& activation : activations) {
+    const Tensor rounded = on_cpu(activation).to(type);
+    expected_inputs.emplace_back(rounded.to(DType::f32).clone(), true);
+    inputs.emplace_back(rounded.clone().to(test_device()), true);
+  }
+  for (const Tensor& parameter : parameters) {
+    expected_inputs.emplace_back(on_cpu(parameter).clone(), true);
+    inputs.emplace_back(on_cpu(parameter).clone().to(test_device()), true);
+  }
+  const std::vector<Variable> expected = function(expected_inputs);
+  const std::vector<Variable> outputs = function(inputs);
+  REQUIRE(outputs.size() == expected.size());
+  Generator generator(20240607);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    INFO("output " << i);
+    REQUIRE(max_relative_error(outputs[i].value(), expected[i].value()) < tolerance);
+    Tensor grad = Tensor::empty(expected[i].shape());
+    fill_uniform(grad, -1.0, 1.0, generator);
+    const Tensor rounded = grad.to(outputs[i].dtype());
+    // A backward pass frees the history, so every output but the first has a run of its own.
+    backward(i == 0 ? expected[i] : function(expected_inputs)[i], rounded.to(DType::f32));
+    backward(i == 0 ? outputs[i] : function(inputs)[i], rounded.to(test_device()));
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    INFO("gradient of input " << i);
+    REQUIRE(inputs[i].grad().defined() == expected_inputs[i].grad().defined());
+    if (inputs[i].grad().defined()) {
+      REQUIRE(max_relative_error(inputs[i].grad(), expected_inputs[i].grad()) < tolerance);
+    }
+  }
 }
 
 std::string error_of(const std::function<void()>& body) {

@@ -1,3 +1,4 @@
+// Plain C++ on the CUDA runtime; left out of builds without CUDA.
 #include "core/cuda.h"
 
 #include <array>
@@ -5,7 +6,8 @@
 #include <mutex>
 #include <utility>
 
-#include "core/cuda_launch.cuh"
+#include "core/cuda_call.h"
+#include "core/error.h"
 
 namespace rondo::cuda {
 namespace {
@@ -69,6 +71,10 @@ void make_current(int index) {
 
 }  // namespace
 
+void fail_call(std::string_view op, cudaError_t status) {
+  fail("[{}] CUDA reports: {} ({})", op, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
 int device_count() { return devices().count; }
 
 std::string unavailable_reason() { return devices().reason; }
@@ -79,8 +85,8 @@ void require_device(int index) {
         devices().reason);
   check(index >= 0 && index < count,
         "device cuda:{} was asked for, but there {}; use device: cuda:{}", index,
-        count == 1 ? "is one GPU, cuda:0" : fmt::format("are {}, cuda:0 to cuda:{}", count,
-                                                         count - 1),
+        count == 1 ? "is one GPU, cuda:0"
+                   : fmt::format("are {}, cuda:0 to cuda:{}", count, count - 1),
         count - 1);
 }
 
@@ -191,7 +197,9 @@ void Event::wait_on(Stream stream) const {
   check_call("event", cudaStreamWaitEvent(native(stream), native_event(handle_), 0));
 }
 
-void Event::synchronize() const { check_call("event", cudaEventSynchronize(native_event(handle_))); }
+void Event::synchronize() const {
+  check_call("event", cudaEventSynchronize(native_event(handle_)));
+}
 
 bool Event::reached() const {
   const cudaError_t status = cudaEventQuery(native_event(handle_));
@@ -205,8 +213,8 @@ bool Event::reached() const {
 
 double Event::seconds_since(const Event& earlier) const {
   float milliseconds = 0.0F;
-  check_call("event",
-             cudaEventElapsedTime(&milliseconds, native_event(earlier.handle_), native_event(handle_)));
+  check_call("event", cudaEventElapsedTime(&milliseconds, native_event(earlier.handle_),
+                                           native_event(handle_)));
   return milliseconds * 1e-3;
 }
 

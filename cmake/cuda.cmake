@@ -1,0 +1,57 @@
+# How the GPU kernels are built: by nvcc where it is found; with RONDO_CUDA_EMULATION by the host
+# compiler against tests/cuda_emulation; or not at all. Sets rondo_cuda to nvcc, emulation or none.
+set(rondo_cuda none)
+if(RONDO_CUDA_EMULATION)
+  set(rondo_cuda emulation)
+elseif(RONDO_WITH_CUDA)
+  include(CheckLanguage)
+  if(NOT CMAKE_CUDA_COMPILER)
+    # Not every installation puts its compiler on the PATH.
+    find_program(CMAKE_CUDA_COMPILER nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
+  endif()
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    # Machine code for A100 and H100/H200, and portable code for what comes later.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "GPU architectures to compile for")
+  endif()
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)  # CMake 3.25 does not know of it
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    find_package(CUDAToolkit QUIET)
+    if(CUDAToolkit_FOUND AND TARGET CUDA::cublasLt)
+      set(rondo_cuda nvcc)
+    endif()
+  endif()
+endif()
+if(rondo_cuda STREQUAL nvcc)
+  message(STATUS "GPU: CUDA ${CMAKE_CUDA_COMPILER_VERSION}, for ${CMAKE_CUDA_ARCHITECTURES}")
+elseif(rondo_cuda STREQUAL emulation)
+  message(STATUS "GPU: kernels run in the emulation of tests/cuda_emulation, slowly")
+else()
+  message(STATUS "GPU: none (nvcc or cuBLASLt was not found, or RONDO_WITH_CUDA is OFF)")
+endif()
+
+# Adds the GPU's sources to `target`.
+function(rondo_add_cuda target)
+  file(GLOB_RECURSE kernels CONFIGURE_DEPENDS core/*.cu cuda_kernels/*.cu)
+  file(GLOB_RECURSE runtime CONFIGURE_DEPENDS core/cuda.cpp cuda_kernels/*.cpp)
+  target_sources(${target} PRIVATE ${kernels} ${runtime})
+  target_compile_definitions(${target} PUBLIC RONDO_WITH_CUDA)
+  if(rondo_cuda STREQUAL nvcc)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --expt-extended-lambda -lineinfo>)
+    target_link_libraries(${target} PRIVATE CUDA::cudart_static CUDA::cublasLt)
+  else()
+    file(GLOB emulation CONFIGURE_DEPENDS tests/cuda_emulation/*.cpp)
+    list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+    target_sources(${target} PRIVATE ${emulation})
+    target_include_directories(${target} BEFORE PRIVATE
+      ${PROJECT_SOURCE_DIR}/tests/cuda_emulation/include)
+    find_package(Boost 1.74 REQUIRED COMPONENTS context)  # the fibers that threads run on
+    target_link_libraries(${target} PRIVATE Boost::context)
+  endif()
+endfunction()
