@@ -45,7 +45,7 @@ void* open_library() {
     if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
       return library;
     }
-    reasons += fmt::format("\n  {}: {}", path, dlerror());
+    reasons += fmt::format("\n  {}", dlerror());  // begins with the path
   }
   fail(
       "[gemm] cuBLASLt, which multiplies matrices on GPUs, could not be loaded; install it "
