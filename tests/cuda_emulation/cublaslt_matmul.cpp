@@ -1,10 +1,9 @@
 // Matrix products as cuBLASLt documents them. Column-major: element (i, j) of a matrix is at
 // i + j * ld. What the real library rejects is rejected; what it may leave unnoticed (an algorithm
 // used for another problem than it was found for, a misaligned pointer), too.
-#include <cublasLt.h>
-
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
@@ -14,52 +13,9 @@
 
 #include "core/half.h"
 #include "ops/cpu/gemm.h"
+#include "tests/cuda_emulation/cublaslt_handles.h"
 #include "tests/cuda_emulation/device_memory.h"
 #include "tests/cuda_emulation/runtime.h"
-
-struct cublasLtContext {
-  int device;
-};
-
-struct cublasLtMatrixLayoutOpaque_t {
-  std::uint32_t type;
-  std::uint64_t rows;
-  std::uint64_t columns;
-  std::int64_t ld;
-  std::int32_t order = CUBLASLT_ORDER_COL;
-  std::int32_t batch = 1;
-  std::int64_t stride = 0;
-
-  bool operator==(const cublasLtMatrixLayoutOpaque_t&) const = default;
-
-  // From the first element to the last of the batch.
-  std::size_t elements() const {
-    return static_cast<std::size_t>((batch - 1) * stride) +
-           (columns - 1) * static_cast<std::size_t>(ld) + rows;
-  }
-};
-
-struct cublasLtMatmulDescOpaque_t {
-  std::int32_t compute;
-  std::int32_t scale;
-  std::int32_t pointer_mode = CUBLASLT_POINTER_MODE_HOST;
-  std::int32_t transpose_a = CUBLAS_OP_N;
-  std::int32_t transpose_b = CUBLAS_OP_N;
-  std::int32_t transpose_c = CUBLAS_OP_N;
-  std::uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  std::int32_t bias_type = -1;  // the type of D
-  const void* bias = nullptr;
-};
-
-struct cublasLtMatmulPreferenceOpaque_t {
-  std::uint64_t workspace_bytes = 0;
-  std::uint32_t search_mode = 0;
-  std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
-  std::uint32_t alignment_a = 256;
-  std::uint32_t alignment_b = 256;
-  std::uint32_t alignment_c = 256;
-  std::uint32_t alignment_d = 256;
-};
 
 namespace {
 
@@ -87,24 +43,6 @@ struct Problem {
     return description.bias_type < 0 ? d.type : static_cast<std::uint32_t>(description.bias_type);
   }
 };
-
-template <typename Value>
-cublasStatus_t set(Value& to, const void* value, std::size_t bytes) {
-  if (value == nullptr || bytes != sizeof(Value)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  std::memcpy(&to, value, bytes);
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-template <typename Handle>
-cublasStatus_t destroy(Handle handle) {
-  if (handle == nullptr) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  delete handle;
-  return CUBLAS_STATUS_SUCCESS;
-}
 
 std::size_t size_of(std::uint32_t type) {
   return type == CUDA_R_64F ? 8 : type == CUDA_R_32F ? 4 : 2;
@@ -284,144 +222,6 @@ void multiply(const Problem& p, T alpha, const void* a, const void* b, T beta, c
 }
 
 }  // namespace
-
-cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) {
-    return CUBLAS_STATUS_NOT_INITIALIZED;
-  }
-  *handle = new cublasLtContext{device};
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { return destroy(handle); }
-
-const char* cublasLtGetStatusName(cublasStatus_t status) {
-  switch (status) {
-    case CUBLAS_STATUS_SUCCESS:
-      return "CUBLAS_STATUS_SUCCESS";
-    case CUBLAS_STATUS_NOT_INITIALIZED:
-      return "CUBLAS_STATUS_NOT_INITIALIZED";
-    case CUBLAS_STATUS_ALLOC_FAILED:
-      return "CUBLAS_STATUS_ALLOC_FAILED";
-    case CUBLAS_STATUS_INVALID_VALUE:
-      return "CUBLAS_STATUS_INVALID_VALUE";
-    case CUBLAS_STATUS_ARCH_MISMATCH:
-      return "CUBLAS_STATUS_ARCH_MISMATCH";
-    case CUBLAS_STATUS_EXECUTION_FAILED:
-      return "CUBLAS_STATUS_EXECUTION_FAILED";
-    case CUBLAS_STATUS_INTERNAL_ERROR:
-      return "CUBLAS_STATUS_INTERNAL_ERROR";
-    case CUBLAS_STATUS_NOT_SUPPORTED:
-      return "CUBLAS_STATUS_NOT_SUPPORTED";
-  }
-  return "CUBLAS_STATUS_UNKNOWN";
-}
-
-const char* cublasLtGetStatusString(cublasStatus_t status) { return cublasLtGetStatusName(status); }
-
-std::size_t cublasLtGetVersion() { return CUBLAS_VERSION; }
-
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type,
-                                          std::uint64_t rows, std::uint64_t columns,
-                                          std::int64_t ld) {
-  *layout = new Layout{
-      .type = static_cast<std::uint32_t>(type), .rows = rows, .columns = columns, .ld = ld};
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-  return destroy(layout);
-}
-
-cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
-                                                cublasLtMatrixLayoutAttribute_t attribute,
-                                                const void* value, std::size_t bytes) {
-  switch (attribute) {
-    case CUBLASLT_MATRIX_LAYOUT_TYPE:
-      return set(layout->type, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_ORDER:
-      return set(layout->order, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_ROWS:
-      return set(layout->rows, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_COLS:
-      return set(layout->columns, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_LD:
-      return set(layout->ld, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT:
-      return set(layout->batch, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET:
-      return set(layout->stride, value, bytes);
-  }
-  return CUBLAS_STATUS_INVALID_VALUE;
-}
-
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* description,
-                                        cublasComputeType_t compute, cudaDataType_t scale) {
-  *description = new Description{.compute = compute, .scale = scale};
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t description) {
-  return destroy(description);
-}
-
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description,
-                                              cublasLtMatmulDescAttributes_t attribute,
-                                              const void* value, std::size_t bytes) {
-  switch (attribute) {
-    case CUBLASLT_MATMUL_DESC_COMPUTE_TYPE:
-      return set(description->compute, value, bytes);
-    case CUBLASLT_MATMUL_DESC_SCALE_TYPE:
-      return set(description->scale, value, bytes);
-    case CUBLASLT_MATMUL_DESC_POINTER_MODE:
-      return set(description->pointer_mode, value, bytes);
-    case CUBLASLT_MATMUL_DESC_TRANSA:
-      return set(description->transpose_a, value, bytes);
-    case CUBLASLT_MATMUL_DESC_TRANSB:
-      return set(description->transpose_b, value, bytes);
-    case CUBLASLT_MATMUL_DESC_TRANSC:
-      return set(description->transpose_c, value, bytes);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE:
-      return set(description->epilogue, value, bytes);
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-      return set(description->bias, value, bytes);
-    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
-      return set(description->bias_type, value, bytes);
-  }
-  return CUBLAS_STATUS_INVALID_VALUE;
-}
-
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
-  *preference = new cublasLtMatmulPreferenceOpaque_t();
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-  return destroy(preference);
-}
-
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
-                                                    cublasLtMatmulPreferenceAttributes_t attribute,
-                                                    const void* value, std::size_t bytes) {
-  switch (attribute) {
-    case CUBLASLT_MATMUL_PREF_SEARCH_MODE:
-      return set(preference->search_mode, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
-      return set(preference->workspace_bytes, value, bytes);
-    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
-      return set(preference->reductions, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
-      return set(preference->alignment_a, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
-      return set(preference->alignment_b, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
-      return set(preference->alignment_c, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
-      return set(preference->alignment_d, value, bytes);
-  }
-  return CUBLAS_STATUS_INVALID_VALUE;
-}
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
                                               cublasLtMatmulDesc_t description,
