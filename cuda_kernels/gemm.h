@@ -38,10 +38,10 @@ struct Gemm {
 };
 
 // Works on the current device (cuda::stream makes it that), whose products all go to one stream.
-// The same product of the same inputs gives the same bits on the same device. The first product of
-// a kind chooses its algorithm and may allocate; later ones only launch, so that they can be
-// captured into a graph. Throws Error naming the sizes when cuBLASLt has no algorithm for them, or
-// saying what to install when there is no cuBLASLt.
+// The same product of the same inputs, equally aligned, gives the same bits on the same device. The
+// first product of a kind chooses its algorithm and may allocate; later ones only launch, so that
+// they can be captured into a graph. Throws Error naming the sizes when cuBLASLt has no algorithm
+// for them, or saying what to install when there is no cuBLASLt.
 void gemm(const Gemm& product, Stream stream);
 
 // "cuBLASLt 13.1.0": the library that is loaded.
