@@ -267,9 +267,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   if (const cublasStatus_t status = check(p); status != CUBLAS_STATUS_SUCCESS) {
     return status;
   }
-  if (!cuda_emulation::runs_on(stream, device)) {
-    return CUBLAS_STATUS_EXECUTION_FAILED;
-  }
   Algorithm algorithm{};
   if (algo != nullptr) {
     std::memcpy(&algorithm, algo, sizeof(algorithm));
@@ -285,6 +282,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   }
 
   const std::lock_guard lock(cuda_emulation::device_mutex());
+  if (!cuda_emulation::runs_on(stream, device)) {
+    return CUBLAS_STATUS_EXECUTION_FAILED;
+  }
   const bool on_device = description->pointer_mode == CUBLASLT_POINTER_MODE_DEVICE;
   const auto scale = static_cast<std::uint32_t>(description->scale);
   for (const void* scalar : {alpha, beta}) {

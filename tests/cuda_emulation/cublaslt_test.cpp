@@ -40,18 +40,21 @@ struct Product {
   cublasComputeType_t compute = std::is_same_v<T, double> ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F;
   std::uint64_t workspace_bytes = 4096;
   std::int64_t algorithm_n = 0;  // find the algorithm for another n
+  std::size_t first_a = 0;       // where A begins in its block
+  Scale shift = 0;               // added to A, and to be rounded away
 
   std::int64_t rows_a() const { return transpose_a == CUBLAS_OP_N ? m : k; }
   std::int64_t columns_a() const { return transpose_a == CUBLAS_OP_N ? k : m; }
   std::int64_t rows_b() const { return transpose_b == CUBLAS_OP_N ? k : n; }
   std::int64_t columns_b() const { return transpose_b == CUBLAS_OP_N ? n : k; }
 
-  // Small whole numbers, so that every type has them and their products exactly.
+  // Small whole numbers other than 0, so that every type has them and their products exactly.
   template <typename V>
   static std::vector<V> numbers(std::int64_t count, int seed) {
     std::vector<V> values(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = V(static_cast<float>((i * 7 + static_cast<std::size_t>(seed)) % 5) - 2.0F);
+      const auto number = static_cast<int>((i * 7 + static_cast<std::size_t>(seed)) % 5) - 2;
+      values[i] = V(static_cast<float>(number < 0 ? number : number + 1));
     }
     return values;
   }
@@ -79,7 +82,11 @@ struct Product {
     const std::vector<T> b = numbers<T>(stored(rows_b(), columns_b()), 2);
     const std::vector<R> c = numbers<R>(stored(m, n), 3);
     const std::vector<R> bias = numbers<R>(m, 4);
-    const Buffer<T> a_there(a);
+    std::vector<T> a_stored(first_a);
+    for (const T value : a) {
+      a_stored.push_back(T(static_cast<Scale>(value) + shift));
+    }
+    const Buffer<T> a_there(a_stored);
     const Buffer<T> b_there(b);
     const Buffer<R> d_there(c);
     const Buffer<R> bias_there(bias);
@@ -132,7 +139,7 @@ struct Product {
     const void* const alpha_there = scalars_on_device ? scalars.data() : &alpha;
     const void* const beta_there = scalars_on_device ? scalars.data() + 1 : &beta;
     const cublasStatus_t status = cublasLtMatmul(
-        handle, description, alpha_there, a_there.data(), a_layout.get(), b_there.data(),
+        handle, description, alpha_there, a_there.data() + first_a, a_layout.get(), b_there.data(),
         b_layout.get(), beta_there, d_there.data(), d_layout.get(), d_there.data(), d_layout.get(),
         &found.algo, workspace.data(), workspace_bytes, rondo::cuda::native(work()));
     if (status == CUBLAS_STATUS_SUCCESS) {
@@ -202,9 +209,10 @@ TEST_CASE("Products of every type and form are those of the formula") {
   check_all_forms<rondo::float16, float>();
 }
 
-TEST_CASE("TF32 is for float alone") {
+TEST_CASE("TF32 rounds operands, and is for float alone") {
   Product<float> product;
   product.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
+  product.shift = 0x1p-12F;  // a quarter of the last place of 1
   CHECK(product.run() == CUBLAS_STATUS_SUCCESS);
   Product<rondo::bfloat16> halves;
   halves.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -224,6 +232,7 @@ TEST_CASE("Types, sizes and scalars that do not fit are refused") {
   CHECK(status([](auto& p) { p.extra = -1; }) == CUBLAS_STATUS_INVALID_VALUE);
   CHECK(status([](auto& p) { p.workspace_bytes = 16; }) == CUBLAS_STATUS_INVALID_VALUE);
   CHECK(status([](auto& p) { p.algorithm_n = 7; }) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(status([](auto& p) { p.first_a = 1; }) == CUBLAS_STATUS_INVALID_VALUE);  // not as promised
   CHECK(Product<float, rondo::bfloat16>().run() == CUBLAS_STATUS_NOT_SUPPORTED);
   Product<double> biased;
   biased.biased = true;

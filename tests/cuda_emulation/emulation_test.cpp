@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/cuda_launch.cuh"
@@ -315,6 +316,24 @@ TEST_CASE("Dynamic shared memory holds nothing of the block before") {
   for (const float found : results.read()) {
     CHECK(std::isnan(found));
   }
+}
+
+TEST_CASE("Host threads launch kernels at the same time") {
+  std::vector<std::vector<int>> found(4);
+  std::vector<std::thread> hosts;
+  for (std::vector<int>& results : found) {
+    hosts.emplace_back([&results] {
+      for (int i = 0; i < 20; ++i) {
+        Buffer<int> buffer(100);
+        launch("vote", vote_in_blocks, Grid{1, 100}, work(), 37, buffer.data());
+        results = buffer.read();
+      }
+    });
+  }
+  for (std::thread& host : hosts) {
+    host.join();
+  }
+  CHECK(found == std::vector<std::vector<int>>(4, std::vector<int>(100, 10037)));
 }
 
 // Broken kernels.

@@ -4,10 +4,10 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "core/cuda_launch.cuh"
-#include "tests/support/catch.h"
 
 namespace cuda_emulation {
 
@@ -30,7 +30,7 @@ class Buffer {
  public:
   explicit Buffer(std::size_t count) : count_(count) {
     work();
-    REQUIRE(cudaMalloc(&data_, count * sizeof(T)) == cudaSuccess);
+    rondo::cuda::check_call("buffer", cudaMalloc(&data_, count * sizeof(T)));
   }
   explicit Buffer(const std::vector<T>& values) : Buffer(values.size()) {
     rondo::cuda::copy_to_device(data_, values.data(), count_ * sizeof(T), work());
