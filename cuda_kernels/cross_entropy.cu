@@ -131,7 +131,8 @@ __global__ void __launch_bounds__(kLongThreads) long_kernel(CrossEntropy<A> para
 }
 
 template <typename Total>
-__global__ void sum_kernel(const double* nats, std::int64_t rows, double factor, Total* total) {
+__global__ void __launch_bounds__(kSumThreads)
+    sum_kernel(const double* nats, std::int64_t rows, double factor, Total* total) {
   __shared__ double scratch[kWarpSize];
   double sum = 0.0;
   for (std::int64_t row = threadIdx.x; row < rows; row += kSumThreads) {

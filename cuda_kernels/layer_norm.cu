@@ -19,6 +19,7 @@ namespace {
 constexpr int kHeld = 8;          // elements of a row that a thread holds
 constexpr int kMaxThreads = 512;  // so a thread may use 128 registers
 constexpr int kMaxHeldRow = kHeld * kMaxThreads;
+constexpr int kLongThreads = 1024;
 
 // Calls body(column, k) for the vectors of W columns that this thread holds.
 template <int W, typename Body>
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(kMaxThreads) forward_held_kernel(LayerNormForw
 }
 
 template <typename A>
-__global__ void forward_long_kernel(LayerNormForward<A> params) {
+__global__ void __launch_bounds__(kLongThreads) forward_long_kernel(LayerNormForward<A> params) {
   using C = ComputeType<A>;
   __shared__ C scratch[kWarpSize];
   const std::int64_t row = blockIdx.x;
@@ -162,7 +163,7 @@ __global__ void __launch_bounds__(kMaxThreads) backward_held_kernel(LayerNormBac
 
 // Keeps the sums of its columns in partial_sums instead; a thread meets only its own.
 template <typename A>
-__global__ void backward_long_kernel(LayerNormBackward<A> params) {
+__global__ void __launch_bounds__(kLongThreads) backward_long_kernel(LayerNormBackward<A> params) {
   using C = ComputeType<A>;
   __shared__ C scratch[2 * kWarpSize];
   const std::int64_t n = params.n;
@@ -207,8 +208,9 @@ __global__ void backward_long_kernel(LayerNormBackward<A> params) {
 // grad_weight and grad_bias from the sums of all blocks. A block takes 32 of the 2n columns, one a
 // lane; its warps take every 32nd row each, and the first warp adds them up.
 template <typename C>
-__global__ void add_blocks_kernel(const C* partial_sums, std::int64_t blocks, std::int64_t n,
-                                  C* grad_weight, C* grad_bias) {
+__global__ void __launch_bounds__(kWarpSize* kWarpSize)
+    add_blocks_kernel(const C* partial_sums, std::int64_t blocks, std::int64_t n, C* grad_weight,
+                      C* grad_bias) {
   __shared__ C sums[kWarpSize][kWarpSize];
   const std::int64_t column = std::int64_t{blockIdx.x} * kWarpSize + lane_index();
   C sum = C(0);
@@ -249,7 +251,7 @@ void layer_norm_forward(const LayerNormForward<A>& params, Stream stream) {
   }
   const dim3 blocks(static_cast<unsigned>(params.rows));
   if (n > kMaxHeldRow) {
-    launch(kOp, forward_long_kernel<A>, Grid{blocks, dim3(1024)}, stream, params);
+    launch(kOp, forward_long_kernel<A>, Grid{blocks, dim3(kLongThreads)}, stream, params);
     return;
   }
   const dim3 threads(static_cast<unsigned>(threads_for((n + kHeld - 1) / kHeld)));
@@ -273,7 +275,7 @@ void layer_norm_backward(const LayerNormBackward<A>& params, Stream stream) {
   const std::int64_t count = layer_norm_blocks(params.rows);
   const dim3 blocks(static_cast<unsigned>(count));
   if (n > kMaxHeldRow) {
-    launch(kOp, backward_long_kernel<A>, Grid{blocks, dim3(1024)}, stream, params);
+    launch(kOp, backward_long_kernel<A>, Grid{blocks, dim3(kLongThreads)}, stream, params);
   } else {
     const dim3 threads(static_cast<unsigned>(threads_for((n + kHeld - 1) / kHeld)));
     with_width<A>(takes_vectors(params.x, n) && takes_vectors(params.grad_y, n) &&

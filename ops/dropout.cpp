@@ -55,21 +55,23 @@ cuda::Dropout gpu_params(double p, const RandomStream& random) {
 }
 
 // to = from with a mask; they may be the same.
-template <typename Stream>
-void apply_on_gpu(const cuda::Dropout& params, const Tensor& from, Tensor& to, Stream stream) {
-  dispatch_floating(from.dtype(), "dropout", [&]<typename A>(Type<A>) {
-    cuda::dropout(params, from.device_data<A>(), to.device_data<A>(), to.numel(), stream);
-  });
+void apply_on_gpu(const cuda::Dropout& params, const Tensor& from, Tensor& to) {
+  run_on(
+      from.device(), [] {},
+      [&](auto stream) {
+        dispatch_floating(from.dtype(), "dropout", [&]<typename A>(Type<A>) {
+          cuda::dropout(params, from.device_data<A>(), to.device_data<A>(), to.numel(), stream);
+        });
+      });
 }
 
-template <typename Stream>
-Variable dropout_on_gpu(const Variable& x, double p, const RandomStream& random, Stream stream) {
+Variable dropout_on_gpu(const Variable& x, double p, const RandomStream& random) {
   const cuda::Dropout params = gpu_params(p, random);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  apply_on_gpu(params, x.value(), y, stream);
-  return record("dropout", std::move(y), {x}, [=](std::span<const Tensor> grads) {
+  apply_on_gpu(params, x.value(), y);
+  return record("dropout", std::move(y), {x}, [params](std::span<const Tensor> grads) {
     Tensor grad_x = grads[0];  // ours, so it can be changed in place
-    apply_on_gpu(params, grad_x, grad_x, stream);
+    apply_on_gpu(params, grad_x, grad_x);
     return std::vector<Tensor>{grad_x};
   });
 }
@@ -86,11 +88,7 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
     return x;
   }
   const RandomStream random = generator.next();
-  Variable y;
-  run_on(
-      x.device(), [&] { y = dropout_on_cpu(x, p, random); },
-      [&](auto stream) { y = dropout_on_gpu(x, p, random, stream); });
-  return y;
+  return x.device().is_cuda() ? dropout_on_gpu(x, p, random) : dropout_on_cpu(x, p, random);
 }
 
 Tensor dropout_mask(const Shape& shape, double p, DType dtype, Generator& generator,
