@@ -34,17 +34,22 @@ EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8
   const LanguageModelContext context{{}, options.window, options.window};
   LanguageModelState state;
   EvaluationResult result;
-  double nats = 0.0;
+  Tensor nats;  // summed where the model is: a GPU need not be waited for after every window
   for (std::int64_t i = 0; i < batcher.segments(); ++i) {
     const Segment segment = batcher.segment(i);
     const Variable logits = model.logits(segment.inputs, state, context);
-    nats += cross_entropy_sum(logits.value(), segment.targets);
+    const Tensor more = cross_entropy_sum(logits.value(), segment.targets);
+    if (nats.defined()) {
+      nats.add_(more);
+    } else {
+      nats = more;
+    }
     result.tokens += segment.targets.numel();
     if (options.progress) {
       options.progress(result.tokens, batcher.positions() * options.batch_size);
     }
   }
-  result.nats_per_token = nats / static_cast<double>(result.tokens);
+  result.nats_per_token = nats.item() / static_cast<double>(result.tokens);
   return result;
 }
 
