@@ -10,7 +10,6 @@
 
 #include <limits>
 
-#include "core/cuda_launch.cuh"
 #include "cuda_kernels/common/rows_dot.cuh"
 
 namespace rondo::cuda {
@@ -18,7 +17,7 @@ namespace {
 
 constexpr int kPiece = static_cast<int>(kAttentionStepPiece);
 constexpr int kThreads = 256;
-static_assert(kPiece == 2 * (kThreads / 32), "a warp takes two keys");
+static_assert(kPiece == 2 * (kThreads / kWarpSize), "a warp takes two keys");
 
 __global__ void attention_store_kernel(AttentionStore store) {
   const std::int64_t size = store.heads * store.head_size;
@@ -37,18 +36,11 @@ __global__ void attention_store_kernel(AttentionStore store) {
   to[row * store.head_size + column % store.head_size] = store.kv[from * 2 * size + column];
 }
 
-__device__ inline float warp_max(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, distance));
-  }
-  return value;
-}
-
 template <bool vectors>
-__global__ void attend_piece_kernel(AttentionStep step) {
+__global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep step) {
   __shared__ float weights[kPiece];
-  const int lane = static_cast<int>(threadIdx.x) % warpSize;
-  const int warp = static_cast<int>(threadIdx.x) / warpSize;
+  const int lane = lane_index();
+  const int warp = warp_index();
   const std::int64_t row = blockIdx.x / step.pieces;
   const std::int64_t begin = blockIdx.x % step.pieces * kPiece;
   const int count = static_cast<int>(min(static_cast<std::int64_t>(kPiece), step.filled - begin));
@@ -61,7 +53,7 @@ __global__ void attend_piece_kernel(AttentionStep step) {
         step.keys + first + min(2 * warp + 1, count - 1) * step.head_size};
     const float* const q[1] = {step.q + row * step.head_size};
     float scores[2][1];
-    rows_dot<2, 1, vectors>(keys, q, step.head_size, scores);
+    rows_dot<vectors>(keys, q, step.head_size, scores);
     if (lane < 2) {
       weights[2 * warp + lane] = step.scale * (lane == 0 ? scores[0][0] : scores[1][0]);
     }
@@ -124,7 +116,7 @@ void attention_store(const AttentionStore& store, Stream stream) {
 
 void attention_step(const AttentionStep& step, Stream stream) {
   const Grid grid{dim3(static_cast<unsigned>(step.rows * step.pieces)), dim3(kThreads)};
-  if (rows_are_vectors(step.q, step.head_size)) {
+  if (takes_vectors(step.q, step.head_size)) {
     launch("attention_step", attend_piece_kernel<true>, grid, stream, step);
   } else {
     launch("attention_step", attend_piece_kernel<false>, grid, stream, step);

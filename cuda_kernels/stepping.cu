@@ -9,24 +9,26 @@
 // one reading of W; more go in tiles of 16.
 #include "cuda_kernels/stepping.h"
 
-#include "core/cuda_launch.cuh"
 #include "cuda_kernels/common/rows_dot.cuh"
 
 namespace rondo::cuda {
 namespace {
 
-constexpr int kLinearThreads = 64;
+constexpr int kLinearWarps = 2;  // of a block
 constexpr int kNormThreads = 256;
-constexpr int kNormWarps = kNormThreads / 32;
 constexpr int kIds = 256;  // ids that one launch takes along
 
+// Blocks of linear_step that a multiprocessor shall have room for, 0 for as the compiler likes.
+// Left alone it would rather save registers than have many loads under way; with many streams it
+// needs the registers for their sums.
+constexpr int linear_step_blocks(int streams) { return streams <= 4 ? 8 : 0; }
+
 template <int kRows, int kStreams, bool vectors>
-__global__ void linear_step_kernel(LinearStep step) {
-  const int warps = static_cast<int>(blockDim.x) / warpSize;
-  const int lane = static_cast<int>(threadIdx.x) % warpSize;
+__global__ void __launch_bounds__(kLinearWarps* kWarpSize, linear_step_blocks(kStreams))
+    linear_step_kernel(LinearStep step) {
+  const int lane = lane_index();
   const std::int64_t first_row =
-      (static_cast<std::int64_t>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / warpSize) *
-      kRows;
+      (static_cast<std::int64_t>(blockIdx.x) * kLinearWarps + warp_index()) * kRows;
   const std::int64_t first_stream = static_cast<std::int64_t>(blockIdx.y) * kStreams;
   if (first_row >= step.out) {
     return;  // with the whole warp
@@ -41,10 +43,10 @@ __global__ void linear_step_kernel(LinearStep step) {
     x[s] = step.x + min(first_stream + s, step.streams - 1) * step.in;
   }
   float sums[kRows][kStreams];
-  rows_dot<kRows, kStreams, vectors>(rows, x, step.in, sums);
+  rows_dot<vectors>(rows, x, step.in, sums);
 
   // Every lane writes one result.
-  static_assert(kRows * kStreams <= 32);
+  static_assert(kRows * kStreams <= kWarpSize);
   float mine = 0.0F;
   for (int r = 0; r < kRows; ++r) {
     for (int s = 0; s < kStreams; ++s) {
@@ -61,10 +63,10 @@ __global__ void linear_step_kernel(LinearStep step) {
 template <int kStreams, bool vectors>
 void launch_linear_step(const LinearStep& step, Stream stream) {
   constexpr int kRows = kStreams >= 4 ? 2 : 1;
-  constexpr std::int64_t kBlockRows = kRows * (kLinearThreads / 32);
+  constexpr std::int64_t kBlockRows = kRows * kLinearWarps;
   const Grid grid{dim3(static_cast<unsigned>((step.out + kBlockRows - 1) / kBlockRows),
                        static_cast<unsigned>((step.streams + kStreams - 1) / kStreams)),
-                  dim3(kLinearThreads)};
+                  dim3(kLinearWarps * kWarpSize)};
   launch("linear_step", linear_step_kernel<kRows, kStreams, vectors>, grid, stream, step);
 }
 
@@ -83,26 +85,10 @@ void dispatch_linear_step(const LinearStep& step, Stream stream) {
   }
 }
 
-// The sum over the block, the same bits in every thread. All of its threads call.
-__device__ float block_sum(float value) {
-  __shared__ float of_warp[kNormWarps];
-  const int thread = static_cast<int>(threadIdx.x);
-  value = warp_sum(value);
-  __syncthreads();  // the sums of the call before have been read
-  if (thread % warpSize == 0) {
-    of_warp[thread / warpSize] = value;
-  }
-  __syncthreads();
-  float sum = 0.0F;
-  for (int warp = 0; warp < kNormWarps; ++warp) {
-    sum += of_warp[warp];
-  }
-  return sum;
-}
-
 // A block a stream. Deviations are squared in a pass of their own, as on the CPU: a row is small
 // enough to be read again from the cache.
 __global__ void layer_norm_step_kernel(LayerNormStep step) {
+  __shared__ float scratch[kWarpSize];
   const float* x = step.x + blockIdx.x * step.n;
   float* y = step.y + blockIdx.x * step.n;
   const auto count = static_cast<float>(step.n);
@@ -110,13 +96,13 @@ __global__ void layer_norm_step_kernel(LayerNormStep step) {
   for (std::int64_t i = threadIdx.x; i < step.n; i += kNormThreads) {
     sum += x[i];
   }
-  const float mean = block_sum(sum) / count;
+  const float mean = block_sum(sum, scratch) / count;
   sum = 0.0F;
   for (std::int64_t i = threadIdx.x; i < step.n; i += kNormThreads) {
     const float centred = x[i] - mean;
     sum += centred * centred;
   }
-  const float inverse = 1.0F / sqrtf(block_sum(sum) / count + step.eps);
+  const float inverse = 1.0F / sqrtf(block_sum(sum, scratch) / count + step.eps);
   for (std::int64_t i = threadIdx.x; i < step.n; i += kNormThreads) {
     y[i] = (x[i] - mean) * inverse * step.weight[i] + step.bias[i];
   }
@@ -174,7 +160,7 @@ void launch_sru_step(const SruStep& step, Stream stream) {
 }  // namespace
 
 void linear_step(const LinearStep& step, Stream stream) {
-  if (rows_are_vectors(step.x, step.in) && rows_are_vectors(step.weight, step.in)) {
+  if (takes_vectors(step.x, step.in) && takes_vectors(step.weight, step.in)) {
     dispatch_linear_step<true>(step, stream);
   } else {
     dispatch_linear_step<false>(step, stream);
