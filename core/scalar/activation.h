@@ -3,15 +3,23 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "core/scalar/portable.h"
 
 namespace rondo {
 
 // 1 / (1 + e^-x). The exponential is taken of -|x|, so it never overflows, and small values keep
-// their relative accuracy.
+// their relative accuracy. A GPU takes its fast exponential and division for float: about 4 units
+// in the last place where x > 0, and |x| more below.
 template <typename T>
 RONDO_HOST_DEVICE T sigmoid(T x) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, float>) {
+    const float e = __expf(-fabsf(x));
+    return __fdividef(x < 0.0F ? e : 1.0F, 1.0F + e);
+  }
+#endif
   const T e = std::exp(-std::abs(x));
   return (x < T(0) ? e : T(1)) / (T(1) + e);
 }
