@@ -29,13 +29,13 @@
 #include "core/cuda_launch.cuh"
 #include "core/element.h"
 #include "cuda_kernels/common/async_copy.cuh"
+#include "cuda_kernels/common/reduce.cuh"
+#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {
 
-constexpr int kLanes = 32;  // threads of a block, units of a tile
 constexpr int kGroups = 4;
-constexpr unsigned kAllLanes = 0xffffffffU;
 constexpr std::int64_t kBytesInFlight = 48 << 10;  // to a multiprocessor
 constexpr std::int64_t kMostBytes = 48 << 10;      // of a ring: what a block may have unasked
 
@@ -63,12 +63,12 @@ template <typename A>
 __device__ Tile tile_of_block(const SruScan<A>& scan, bool from_last_to_first) {
   const auto directions = scan.bidirectional ? 2U : 1U;
   const auto width = static_cast<unsigned>(scan.units) / directions;
-  const unsigned tiles = (width + kLanes - 1) / kLanes;
-  const unsigned begin = blockIdx.x % tiles * kLanes;
+  const unsigned tiles = (width + kWarpSize - 1) / kWarpSize;
+  const unsigned begin = blockIdx.x % tiles * kWarpSize;
   const unsigned direction = blockIdx.x / tiles % directions;
   Tile tile;
-  tile.lane = static_cast<int>(threadIdx.x);
-  tile.count = static_cast<int>(std::min<unsigned>(kLanes, width - begin));
+  tile.lane = lane_index();
+  tile.count = static_cast<int>(std::min<unsigned>(kWarpSize, width - begin));
   tile.entry = blockIdx.x / tiles / directions;
   tile.unit = direction * width + begin;
   const bool falling = (direction == 1) != from_last_to_first;
@@ -82,27 +82,37 @@ template <typename T>
 __device__ void fetch_rows(const T* source, std::int64_t stride, int steps, const Tile& tile,
                            const Ring& ring, unsigned char* to) {
   if (ring.wide) {
-    constexpr int kChunk = 16 / sizeof(T);
-    constexpr int kChunks = kLanes / kChunk;  // of a row
+    constexpr int kChunk = vector_size<T>;
+    constexpr int kChunks = kWarpSize / kChunk;        // of a row
+    constexpr int kStepsAtOnce = kWarpSize / kChunks;  // that the lanes take together
     const int column = tile.lane % kChunks * kChunk;
+    const int first = tile.lane / kChunks;
+    source += first * stride + column;
+    to += first * ring.slot_bytes + column * sizeof(T);
     if (column < tile.count) {
-      for (int step = tile.lane / kChunks; step < steps; step += kLanes / kChunks) {
-        copy_async<16>(to + step * ring.slot_bytes + column * sizeof(T),
-                       source + step * stride + column);
+#pragma unroll 1
+      for (int step = first; step < steps; step += kStepsAtOnce) {
+        copy_async<kVectorBytes>(to, source);
+        source += kStepsAtOnce * stride;
+        to += kStepsAtOnce * ring.slot_bytes;
       }
     }
   } else if (tile.active()) {
+    source += tile.lane;
+    to += tile.lane * sizeof(T);
+#pragma unroll 1
     for (int step = 0; step < steps; ++step) {
-      copy_async<sizeof(T)>(to + step * ring.slot_bytes + tile.lane * sizeof(T),
-                            source + step * stride + tile.lane);
+      copy_async<sizeof(T)>(to, source);
+      source += stride;
+      to += ring.slot_bytes;
     }
   }
 }
 
 // The planes of a slot: of A, then of ComputeType<A> the weights, when each step has its own.
+constexpr int kXPlane = 3;  // if there is a skip term
 template <bool has_skip_term>
 struct ForwardPlanes {
-  static constexpr int x = 3;  // if there is one
   static constexpr int count = has_skip_term ? 4 : 3;
 };
 template <bool has_skip_term>
@@ -114,7 +124,7 @@ struct BackwardPlanes : ForwardPlanes<has_skip_term> {
 
 template <typename A>
 __device__ unsigned char* plane(unsigned char* slot, int index) {
-  return slot + index * kLanes * sizeof(A);
+  return slot + index * kWarpSize * sizeof(A);
 }
 
 template <typename A>
@@ -136,7 +146,7 @@ __device__ void fetch_inputs(const SruScan<A>& scan, const Tile& tile, const Rin
     const bool own = scan.planes == 3;
     fetch_rows(own ? scan.x + row * scan.units + tile.unit : u + 3 * scan.units,
                own ? tile.row_step * scan.units : u_stride, steps, tile, ring,
-               plane<A>(group, ForwardPlanes<true>::x));
+               plane<A>(group, kXPlane));
   }
   if constexpr (general) {
     if (scan.weight_per_step) {
@@ -145,7 +155,7 @@ __device__ void fetch_inputs(const SruScan<A>& scan, const Tile& tile, const Rin
       const std::int64_t stride = tile.row_step * 2 * scan.units;
       unsigned char* const to = plane<A>(group, planes);
       fetch_rows(weight, stride, steps, tile, ring, to);
-      fetch_rows(weight + scan.units, stride, steps, tile, ring, to + kLanes * sizeof(C));
+      fetch_rows(weight + scan.units, stride, steps, tile, ring, to + kWarpSize * sizeof(C));
     }
   }
 }
@@ -174,13 +184,13 @@ __device__ SruInput<ComputeType<A>> read_inputs(const SruScan<A>& scan, unsigned
   in.u2 = element<A>(slot, 2, lane);
   in.x = 0;
   if constexpr (has_skip_term) {
-    in.x = element<A>(slot, ForwardPlanes<true>::x, lane) * static_cast<C>(scan.scale_x);
+    in.x = element<A>(slot, kXPlane, lane) * static_cast<C>(scan.scale_x);
   }
   if constexpr (general) {
     if (scan.weight_per_step) {
       const C* const weight = reinterpret_cast<const C*>(plane<A>(slot, planes));
       unit.weight_forget = weight[lane];
-      unit.weight_reset = weight[kLanes + lane];
+      unit.weight_reset = weight[kWarpSize + lane];
     }
   }
   return in;
@@ -191,8 +201,8 @@ template <bool general, typename A>
 __device__ bool is_padded(const SruScan<A>& scan, const Tile& tile, const Ring& ring, int first) {
   if constexpr (general) {
     const std::int64_t step = first + tile.lane;
-    return scan.mask_pad != nullptr && tile.lane < ring.group_steps && step < scan.steps &&
-           scan.mask_pad[tile.row + step * tile.row_step];
+    return scan.mask_pad != nullptr && tile.lane < ring.group_steps && first >= 0 &&
+           step < scan.steps && scan.mask_pad[tile.row + step * tile.row_step];
   } else {
     return false;
   }
@@ -204,42 +214,39 @@ __device__ bool is_padded(const SruScan<A>& scan, const Tile& tile, const Ring& 
 template <bool general, typename A, typename Fetch, typename Compute>
 __device__ void for_each_group(const SruScan<A>& scan, const Tile& tile, const Ring& ring,
                                const Fetch& fetch, const Compute& compute) {
-  unsigned char* const memory = dynamic_shared<unsigned char>();
+  unsigned char* group = dynamic_shared<unsigned char>();
   const int steps = static_cast<int>(scan.steps);
+  const int ahead = kGroups * ring.group_steps;
   const auto steps_from = [&](int first) { return std::min(ring.group_steps, steps - first); };
-  const auto start = [&](int first, unsigned char* group) {
-    if (first < steps) {
-      fetch(first, steps_from(first), group);
-    }
-    commit_copies();  // also none: the count of groups must stay right
-  };
-  for (int i = 0; i < kGroups; ++i) {
-    start(i * ring.group_steps, memory + i * ring.group_bytes());
-  }
-  bool padded = is_padded<general>(scan, tile, ring, 0);
+  bool padded = false;  // the step of this lane in the next group
   int index = 0;
-  for (int first = 0; first < steps; first += ring.group_steps) {
-    wait_for_copies<kGroups - 1>();
-    unsigned bits = 0;
-    if constexpr (general) {
-      bits = __ballot_sync(kAllLanes, padded);
-      padded = is_padded<general>(scan, tile, ring, first + ring.group_steps);
+  for (int first = -ahead; first < steps; first += ring.group_steps) {
+    if (first >= 0) {  // the turns before fill the ring
+      wait_for_copies<kGroups - 1>();
+      unsigned bits = 0;
+      if constexpr (general) {
+        bits = __ballot_sync(kAllLanes, padded);
+      }
+      __syncwarp();  // now every lane sees what the others copied
+      if (tile.active()) {
+        compute(first, steps_from(first), group, bits);
+      }
+      __syncwarp();  // the group has been read
     }
-    __syncwarp();  // now every lane sees what the others copied
-    unsigned char* const group = memory + index * ring.group_bytes();
-    if (tile.active()) {
-      compute(first, steps_from(first), group, bits);
+    if (first + ahead < steps) {
+      fetch(first + ahead, steps_from(first + ahead), group);
     }
-    __syncwarp();  // the group has been read
-    start(first + kGroups * ring.group_steps, group);
+    commit_copies();  // even of none: the count of groups must stay right
+    padded = is_padded<general>(scan, tile, ring, first + ring.group_steps);
     index = (index + 1) % kGroups;
+    group = dynamic_shared<unsigned char>() + index * ring.group_bytes();
   }
 }
 
 // `general` is false for what language models use: it has no branches on options. It excludes
 // padding and weights of every step.
 template <typename A, Activation activation, bool has_skip_term, bool general>
-__global__ void __launch_bounds__(kLanes) forward_kernel(SruScanForward<A> scan, Ring ring) {
+__global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> scan, Ring ring) {
   using C = ComputeType<A>;
   constexpr int planes = ForwardPlanes<has_skip_term>::count;
   const Tile tile = tile_of_block(scan, false);
@@ -281,7 +288,7 @@ __global__ void __launch_bounds__(kLanes) forward_kernel(SruScanForward<A> scan,
 }
 
 template <typename A, Activation activation, bool has_skip_term, bool general>
-__global__ void __launch_bounds__(kLanes) backward_kernel(SruScanBackward<A> scan, Ring ring) {
+__global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> scan, Ring ring) {
   using C = ComputeType<A>;
   using Planes = BackwardPlanes<has_skip_term>;
   const Tile tile = tile_of_block(scan, true);
@@ -375,12 +382,10 @@ __global__ void sum_batch_kernel(const C* sums, std::int64_t batch, std::int64_t
   }
 }
 
-bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
-
 template <typename A>
 std::int64_t tile_count(const SruScan<A>& scan) {
   const std::int64_t directions = scan.bidirectional ? 2 : 1;
-  return scan.batch * directions * ((scan.units / directions + kLanes - 1) / kLanes);
+  return scan.batch * directions * ((scan.units / directions + kWarpSize - 1) / kWarpSize);
 }
 
 // The ring for `planes` planes of A. Its groups grow until three of each resident warp's are
@@ -391,16 +396,16 @@ Ring make_ring(const SruScan<A>& scan, int planes) {
   constexpr std::int64_t kMostWarps = 32;  // blocks that a multiprocessor holds
   const std::int64_t width = scan.units / (scan.bidirectional ? 2 : 1);
   Ring ring{};
-  ring.slot_bytes = static_cast<int>(planes * kLanes * sizeof(A));
-  ring.wide = width * sizeof(A) % 16 == 0 && aligned(scan.u) && aligned(scan.x);
+  ring.slot_bytes = static_cast<int>(planes * kWarpSize * sizeof(A));
+  ring.wide = takes_vectors(scan.u, width) && takes_vectors(scan.x, width);
   if (scan.weight_per_step) {
-    ring.slot_bytes += static_cast<int>(2 * kLanes * sizeof(C));
-    ring.wide = ring.wide && aligned(scan.weight_c);
+    ring.slot_bytes += static_cast<int>(2 * kWarpSize * sizeof(C));
+    ring.wide = ring.wide && takes_vectors(scan.weight_c, width);
   }
   const std::int64_t warps =
       std::min((tile_count(scan) + scan.multiprocessors - 1) / scan.multiprocessors, kMostWarps);
   const auto fits = [&](std::int64_t group_steps) {
-    return group_steps <= kLanes && kGroups * group_steps * ring.slot_bytes <= kMostBytes;
+    return group_steps <= kWarpSize && kGroups * group_steps * ring.slot_bytes <= kMostBytes;
   };
   ring.group_steps = 4;
   while ((kGroups - 1) * ring.group_bytes() * warps < kBytesInFlight &&
@@ -412,7 +417,7 @@ Ring make_ring(const SruScan<A>& scan, int planes) {
 
 template <typename A>
 Grid grid_of(const SruScan<A>& scan, const Ring& ring) {
-  return {dim3(static_cast<unsigned>(tile_count(scan))), dim3(kLanes),
+  return {dim3(static_cast<unsigned>(tile_count(scan))), dim3(kWarpSize),
           static_cast<std::size_t>(kGroups * ring.group_bytes())};
 }
 
@@ -452,7 +457,8 @@ void sru_scan_backward(const SruScanBackward<A>& scan, Stream stream) {
   if (scan.batch > 0) {
     dispatch_variant(scan, [&]<Activation activation, bool has_skip_term, bool general>() {
       Ring ring = make_ring(scan, BackwardPlanes<has_skip_term>::count);
-      ring.wide = ring.wide && aligned(scan.c_all) && aligned(scan.grad_h);
+      ring.wide = ring.wide && takes_vectors(scan.c_all, scan.units) &&
+                  takes_vectors(scan.grad_h, scan.units);
       launch("sru_scan", backward_kernel<A, activation, has_skip_term, general>,
              grid_of(scan, ring), stream, scan, ring);
     });
