@@ -49,6 +49,10 @@ struct Ring {
   RONDO_HOST_DEVICE int group_bytes() const { return group_steps * slot_bytes; }
 };
 
+// Bytes of the rows of `count` planes of T.
+template <typename T, int count>
+constexpr int kRowBytes = count* kWarpSize* static_cast<int>(sizeof(T));
+
 // The units of one warp, and its way through the steps.
 struct Tile {
   int lane;
@@ -77,87 +81,106 @@ __device__ Tile tile_of_block(const SruScan<A>& scan, bool from_last_to_first) {
   return tile;
 }
 
-// Starts the copies of a row for each of `steps` slots. `source` is the row of the first.
-template <typename T>
-__device__ void fetch_rows(const T* source, std::int64_t stride, int steps, const Tile& tile,
-                           const Ring& ring, unsigned char* to) {
-  if (ring.wide) {
-    constexpr int kChunk = vector_size<T>;
-    constexpr int kChunks = kWarpSize / kChunk;        // of a row
-    constexpr int kStepsAtOnce = kWarpSize / kChunks;  // that the lanes take together
-    const int column = tile.lane % kChunks * kChunk;
-    const int first = tile.lane / kChunks;
-    source += first * stride + column;
-    to += first * ring.slot_bytes + column * sizeof(T);
-    if (column < tile.count) {
-#pragma unroll 1
-      for (int step = first; step < steps; step += kStepsAtOnce) {
-        copy_async<kVectorBytes>(to, source);
-        source += kStepsAtOnce * stride;
-        to += kStepsAtOnce * ring.slot_bytes;
-      }
+// `count` planes of a tile, and this lane's part in copying them into slots: 16 bytes of a row, or
+// one element where rows are not wide.
+template <typename T, int count>
+class Planes {
+ public:
+  __device__ Planes(const Tile& tile, const Ring& ring) {
+    const int chunk = ring.wide ? vector_size<T> : 1;
+    const int chunks = kWarpSize / chunk;  // of a row
+    column_ = tile.lane % chunks * chunk;
+    in_tile_ = column_ < tile.count;
+    first_step_ = tile.lane / chunks;
+    steps_at_once_ = kWarpSize / chunks;
+  }
+
+  // Plane i has its first row at `row` and then one every `stride` elements.
+  __device__ void set(int i, const T* row, std::int64_t stride) {
+    next_[i] = row + first_step_ * stride + column_;
+    stride_[i] = steps_at_once_ * stride;
+  }
+
+  // Starts the copies of the next `steps` rows of each plane but the last, which has
+  // `steps_of_last`, to the slots from `to` on. Fewer than a whole group of steps come once, at the
+  // end.
+  __device__ void fetch(int steps, int steps_of_last, const Ring& ring, unsigned char* to) {
+    if (!in_tile_) {
+      return;
     }
-  } else if (tile.active()) {
-    source += tile.lane;
-    to += tile.lane * sizeof(T);
+    unsigned char* slot = to + first_step_ * ring.slot_bytes + column_ * sizeof(T);
 #pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
-      copy_async<sizeof(T)>(to, source);
-      source += stride;
-      to += ring.slot_bytes;
+    for (int step = first_step_; step < steps; step += steps_at_once_) {
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        unsigned char* const into = slot + i * kWarpSize * sizeof(T);
+        if (i < count - 1 || step < steps_of_last) {
+          if (ring.wide) {
+            copy_async<kVectorBytes>(into, next_[i]);
+          } else {
+            copy_async<sizeof(T)>(into, next_[i]);
+          }
+        }
+        next_[i] += stride_[i];
+      }
+      slot += steps_at_once_ * ring.slot_bytes;
     }
   }
-}
+
+ private:
+  int column_;
+  bool in_tile_;
+  int first_step_;
+  int steps_at_once_;
+  const T* next_[count];
+  std::int64_t stride_[count];
+};
 
 // The planes of a slot: of A, then of ComputeType<A> the weights, when each step has its own.
-constexpr int kXPlane = 3;  // if there is a skip term
 template <bool has_skip_term>
 struct ForwardPlanes {
-  static constexpr int count = has_skip_term ? 4 : 3;
+  static constexpr int x = 3;  // without a skip term, the end
+  static constexpr int count = has_skip_term ? x + 1 : x;
 };
 template <bool has_skip_term>
-struct BackwardPlanes : ForwardPlanes<has_skip_term> {
-  static constexpr int c_previous = ForwardPlanes<has_skip_term>::count;
-  static constexpr int grad_h = c_previous + 1;
-  static constexpr int count = c_previous + 2;
+struct BackwardPlanes {
+  static constexpr int grad_h = ForwardPlanes<has_skip_term>::count;
+  static constexpr int c_previous = grad_h + 1;
+  static constexpr int count = c_previous + 1;
 };
 
 template <typename A>
-__device__ unsigned char* plane(unsigned char* slot, int index) {
-  return slot + index * kWarpSize * sizeof(A);
+__device__ const A* plane(const unsigned char* slot, int index) {
+  return reinterpret_cast<const A*>(slot) + index * kWarpSize;
 }
 
-template <typename A>
-__device__ ComputeType<A> element(unsigned char* slot, int index, int lane) {
-  return to_compute(reinterpret_cast<const A*>(plane<A>(slot, index))[lane]);
-}
-
-// What both passes read of the steps from `first` on.
-template <int planes, bool has_skip_term, bool general, typename A>
-__device__ void fetch_inputs(const SruScan<A>& scan, const Tile& tile, const Ring& ring, int first,
-                             int steps, unsigned char* group) {
-  const std::int64_t row = tile.row + first * tile.row_step;
-  const std::int64_t u_stride = tile.row_step * scan.planes * scan.units;
-  const A* const u = scan.u + row * scan.planes * scan.units + tile.unit;
+// Sets the planes that both passes read.
+template <bool has_skip_term, typename A, int count>
+__device__ void set_inputs(const SruScan<A>& scan, const Tile& tile, Planes<A, count>& planes) {
+  const std::int64_t width = scan.planes * scan.units;
+  const A* const u = scan.u + tile.row * width + tile.unit;
   for (int i = 0; i < 3; ++i) {
-    fetch_rows(u + i * scan.units, u_stride, steps, tile, ring, plane<A>(group, i));
+    planes.set(i, u + i * scan.units, tile.row_step * width);
   }
   if constexpr (has_skip_term) {
-    const bool own = scan.planes == 3;
-    fetch_rows(own ? scan.x + row * scan.units + tile.unit : u + 3 * scan.units,
-               own ? tile.row_step * scan.units : u_stride, steps, tile, ring,
-               plane<A>(group, kXPlane));
-  }
-  if constexpr (general) {
-    if (scan.weight_per_step) {
-      using C = ComputeType<A>;
-      const C* const weight = scan.weight_c + row * 2 * scan.units + tile.unit;
-      const std::int64_t stride = tile.row_step * 2 * scan.units;
-      unsigned char* const to = plane<A>(group, planes);
-      fetch_rows(weight, stride, steps, tile, ring, to);
-      fetch_rows(weight + scan.units, stride, steps, tile, ring, to + kWarpSize * sizeof(C));
+    constexpr int x = ForwardPlanes<true>::x;
+    if (scan.planes == 4) {
+      planes.set(x, u + 3 * scan.units, tile.row_step * width);
+    } else {
+      planes.set(x, scan.x + tile.row * scan.units + tile.unit, tile.row_step * scan.units);
     }
   }
+}
+
+// The weights of every step, where there are such.
+template <typename A>
+__device__ Planes<ComputeType<A>, 2> weight_planes(const SruScan<A>& scan, const Tile& tile,
+                                                   const Ring& ring) {
+  Planes<ComputeType<A>, 2> planes(tile, ring);
+  const ComputeType<A>* const row = scan.weight_c + tile.row * 2 * scan.units + tile.unit;
+  planes.set(0, row, tile.row_step * 2 * scan.units);
+  planes.set(1, row + scan.units, tile.row_step * 2 * scan.units);
+  return planes;
 }
 
 // What does not change with time. `at` is the index of the unit.
@@ -173,22 +196,22 @@ __device__ SruUnit<ComputeType<A>> load_unit(const SruScan<A>& scan, std::int64_
   return unit;
 }
 
-// The inputs of a step, and its weights where they are its own.
-template <int planes, bool has_skip_term, bool general, typename A>
-__device__ SruInput<ComputeType<A>> read_inputs(const SruScan<A>& scan, unsigned char* slot,
+// The inputs of a step, and its weights where they are its own: behind `count` planes.
+template <int count, bool has_skip_term, bool general, typename A>
+__device__ SruInput<ComputeType<A>> read_inputs(const SruScan<A>& scan, const unsigned char* slot,
                                                 int lane, SruUnit<ComputeType<A>>& unit) {
   using C = ComputeType<A>;
   SruInput<C> in;
-  in.u0 = element<A>(slot, 0, lane);
-  in.u1 = element<A>(slot, 1, lane);
-  in.u2 = element<A>(slot, 2, lane);
+  in.u0 = to_compute(plane<A>(slot, 0)[lane]);
+  in.u1 = to_compute(plane<A>(slot, 1)[lane]);
+  in.u2 = to_compute(plane<A>(slot, 2)[lane]);
   in.x = 0;
   if constexpr (has_skip_term) {
-    in.x = element<A>(slot, kXPlane, lane) * static_cast<C>(scan.scale_x);
+    in.x = to_compute(plane<A>(slot, ForwardPlanes<true>::x)[lane]) * scan.scale_x;
   }
   if constexpr (general) {
     if (scan.weight_per_step) {
-      const C* const weight = reinterpret_cast<const C*>(plane<A>(slot, planes));
+      const C* const weight = reinterpret_cast<const C*>(plane<A>(slot, count));
       unit.weight_forget = weight[lane];
       unit.weight_reset = weight[kWarpSize + lane];
     }
@@ -248,8 +271,11 @@ __device__ void for_each_group(const SruScan<A>& scan, const Tile& tile, const R
 template <typename A, Activation activation, bool has_skip_term, bool general>
 __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> scan, Ring ring) {
   using C = ComputeType<A>;
-  constexpr int planes = ForwardPlanes<has_skip_term>::count;
+  constexpr int count = ForwardPlanes<has_skip_term>::count;
   const Tile tile = tile_of_block(scan, false);
+  Planes<A, count> planes(tile, ring);
+  set_inputs<has_skip_term>(scan, tile, planes);
+  Planes<C, 2> weights = weight_planes(scan, tile, ring);
   const std::int64_t at = tile.unit + tile.lane;
   const std::int64_t state_at = tile.entry * scan.units + at;
   std::int64_t out = tile.row * scan.units + at;
@@ -262,15 +288,18 @@ __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> sc
   }
   for_each_group<general>(
       scan, tile, ring,
-      [&](int first, int steps, unsigned char* group) {
-        fetch_inputs<planes, has_skip_term, general>(scan, tile, ring, first, steps, group);
+      [&](int, int steps, unsigned char* group) {
+        planes.fetch(steps, steps, ring, group);
+        if (general && scan.weight_per_step) {
+          weights.fetch(steps, steps, ring, group + kRowBytes<A, count>);
+        }
       },
       [&](int, int steps, unsigned char* group, unsigned padded) {
 #pragma unroll 4
         for (int step = 0; step < steps; ++step) {
           SruState<C> result{0, c};
           if (!general || (padded >> step & 1U) == 0) {
-            const SruInput<C> in = read_inputs<planes, has_skip_term, general>(
+            const SruInput<C> in = read_inputs<count, has_skip_term, general>(
                 scan, group + step * ring.slot_bytes, tile.lane, unit);
             result = sru_forward_step<activation, has_skip_term>(in, unit, c);
           }
@@ -290,14 +319,21 @@ __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> sc
 template <typename A, Activation activation, bool has_skip_term, bool general>
 __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> scan, Ring ring) {
   using C = ComputeType<A>;
-  using Planes = BackwardPlanes<has_skip_term>;
+  using Rows = BackwardPlanes<has_skip_term>;
   const Tile tile = tile_of_block(scan, true);
+  Planes<A, Rows::count> planes(tile, ring);
+  set_inputs<has_skip_term>(scan, tile, planes);
+  const std::int64_t width = tile.row_step * scan.units;
+  const std::int64_t start = tile.row * scan.units + tile.unit;
+  planes.set(Rows::grad_h, scan.grad_h + start, width);
+  // c_{t-1} is the c of the step visited next; the one visited last has c0.
+  planes.set(Rows::c_previous, scan.c_all + start + width, width);
+  Planes<C, 2> weights = weight_planes(scan, tile, ring);
   const std::int64_t at = tile.unit + tile.lane;
   const std::int64_t state_at = tile.entry * scan.units + at;
   std::int64_t row = tile.row;
   A* grad_x = has_skip_term && scan.planes == 4 ? scan.grad_u + 3 * scan.units : scan.grad_x;
   const std::int64_t grad_x_width = scan.planes == 4 ? 4 * scan.units : scan.units;
-  const C scale_x = static_cast<C>(scan.scale_x);
   SruUnit<C> unit{};
   C c_first = 0;
   C grad_c = 0;
@@ -313,28 +349,25 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
   for_each_group<general>(
       scan, tile, ring,
       [&](int first, int steps, unsigned char* group) {
-        fetch_inputs<Planes::count, has_skip_term, general>(scan, tile, ring, first, steps, group);
-        const std::int64_t start = (tile.row + first * tile.row_step) * scan.units + tile.unit;
-        const std::int64_t stride = tile.row_step * scan.units;
-        fetch_rows(scan.grad_h + start, stride, steps, tile, ring, plane<A>(group, Planes::grad_h));
-        // c_{t-1} is that of the step visited next; the last visited has c0.
-        const int before = std::min<int>(steps, static_cast<int>(scan.steps) - 1 - first);
-        fetch_rows(scan.c_all + start + stride, stride, before, tile, ring,
-                   plane<A>(group, Planes::c_previous));
+        const int before = std::min(steps, static_cast<int>(scan.steps) - 1 - first);
+        planes.fetch(steps, before, ring, group);
+        if (general && scan.weight_per_step) {
+          weights.fetch(steps, steps, ring, group + kRowBytes<A, Rows::count>);
+        }
       },
       [&](int first, int steps, unsigned char* group, unsigned padded) {
 #pragma unroll 2
         for (int step = 0; step < steps; ++step) {
           SruGradients<C> grad{0, 0, 0, 0, 0, 0, grad_c};
           if (!general || (padded >> step & 1U) == 0) {
-            unsigned char* const slot = group + step * ring.slot_bytes;
+            const unsigned char* const slot = group + step * ring.slot_bytes;
             const SruInput<C> in =
-                read_inputs<Planes::count, has_skip_term, general>(scan, slot, tile.lane, unit);
+                read_inputs<Rows::count, has_skip_term, general>(scan, slot, tile.lane, unit);
             const C c_previous = first + step + 1 < scan.steps
-                                     ? element<A>(slot, Planes::c_previous, tile.lane)
+                                     ? to_compute(plane<A>(slot, Rows::c_previous)[tile.lane])
                                      : c_first;
             grad = sru_backward_step<activation, has_skip_term>(
-                in, unit, c_previous, element<A>(slot, Planes::grad_h, tile.lane), grad_c);
+                in, unit, c_previous, to_compute(plane<A>(slot, Rows::grad_h)[tile.lane]), grad_c);
           }
           grad_c = grad.c_previous;
           A* const grad_u = scan.grad_u + row * scan.planes * scan.units + at;
@@ -342,7 +375,7 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
           grad_u[scan.units] = convert_element<A>(grad.u1);
           grad_u[2 * scan.units] = convert_element<A>(grad.u2);
           if (has_skip_term && grad_x != nullptr) {
-            grad_x[row * grad_x_width + at] = convert_element<A>(grad.x * scale_x);
+            grad_x[row * grad_x_width + at] = convert_element<A>(grad.x * scan.scale_x);
           }
           if (general && scan.weight_per_step) {
             C* const grad_weight = scan.grad_weight_c + row * 2 * scan.units + at;
@@ -407,7 +440,7 @@ Ring make_ring(const SruScan<A>& scan, int planes) {
   const auto fits = [&](std::int64_t group_steps) {
     return group_steps <= kWarpSize && kGroups * group_steps * ring.slot_bytes <= kMostBytes;
   };
-  ring.group_steps = 4;
+  ring.group_steps = std::max(4, vector_size<A>);  // what the lanes copy at once
   while ((kGroups - 1) * ring.group_bytes() * warps < kBytesInFlight &&
          kGroups * ring.group_steps < scan.steps && fits(2 * ring.group_steps)) {
     ring.group_steps *= 2;

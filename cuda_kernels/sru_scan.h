@@ -20,7 +20,7 @@ struct SruScan {
   bool has_skip_term = true;
   bool bidirectional = false;
   bool weight_per_step = false;
-  double scale_x = 1.0;  // must be 1 when k = 4
+  ComputeType<A> scale_x = 1;  // must be 1 when k = 4
 
   const A* u = nullptr;                      // (T, B, k*D)
   const A* x = nullptr;                      // (T, B, D); null when k = 4 or without a skip term
