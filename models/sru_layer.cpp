@@ -44,7 +44,7 @@ LayerOutputs SruLayer::forward(const LayerInputs& inputs, const ForwardContext& 
   if (context.training && state_dropout_ > 0.0) {
     check(context.generator != nullptr, "[SruLayer] training with dropout {} needs a generator",
           state_dropout_);
-    mask_c = dropout_mask({x.size(1), options_.output_size()}, state_dropout_, x.dtype(),
+    mask_c = dropout_mask({x.size(1), options_.output_size()}, state_dropout_, weight_c_.dtype(),
                           *context.generator);
   }
   const SruScanOutputs out =

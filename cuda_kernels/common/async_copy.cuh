@@ -25,7 +25,8 @@ __device__ inline void copy_async(void* shared, const void* global) {
     return;
   }
 #endif
-  std::memcpy(shared, global, bytes);
+  std::memcpy(__builtin_assume_aligned(shared, bytes), __builtin_assume_aligned(global, bytes),
+              bytes);
 }
 
 // What this thread has started since the last call is a group, be it empty.
