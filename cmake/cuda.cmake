@@ -50,7 +50,8 @@ function(rondo_add_cuda target)
   else()
     file(GLOB emulation CONFIGURE_DEPENDS tests/cuda_emulation/*.cpp)
     list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
-    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-xc++;-fno-strict-aliasing")  # vectors of elements are loaded through casts
     target_sources(${target} PRIVATE ${emulation})
     target_compile_definitions(${target} PRIVATE RONDO_CUDA_EMULATION)
     target_include_directories(${target} BEFORE PRIVATE
