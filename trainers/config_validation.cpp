@@ -118,6 +118,21 @@ void check_device(const Config& config, const Origins& origins) {
   }
   require(!device.is_meta(), origins, "run.device",
           "expected cpu, cuda or cuda:N, found meta, which only counts parameters");
+  const Precision precision = config.training.precision;
+  require(device.is_cuda() || (precision != Precision::tf32 && precision != Precision::f16),
+          origins, "training.precision",
+          "{} is made by the tensor cores of a GPU, and run.device is cpu; choose f32 or bf16, or "
+          "set run.device: cuda",
+          name(precision));
+  require(precision == Precision::f16 || config.training.loss_scale == TrainingConfig().loss_scale,
+          origins, "training.loss_scale",
+          "only training.precision: f16 has this setting; remove it or set that");
+  // What the machine lacks is told last: it is the config that is to be right first.
+  try {
+    require_available(device);
+  } catch (const Error& error) {
+    fail("{}: {}", place(origins, "run.device"), error.what());
+  }
 }
 
 }  // namespace
@@ -138,7 +153,6 @@ void validate(const Config& config, const Origins& origins) {
     check_limits(section, origins);
   }
   validate(config.model, origins);
-  check_device(config, origins);
   check_schedule(config, origins);
   require(config.optimizer.momentum == 0 || config.optimizer.type == OptimizerType::sgd, origins,
           "optimizer.momentum", "only sgd has this setting; remove it or set optimizer.type: sgd");
@@ -146,6 +160,7 @@ void validate(const Config& config, const Origins& origins) {
           "expected builtin or a folder made by `rondo prepare`, found empty text");
   require(config.sample.length == 0 || !config.sample.prompt.empty(), origins, "sample.prompt",
           "expected at least one byte to continue, found empty text");
+  check_device(config, origins);
 }
 
 }  // namespace rondo

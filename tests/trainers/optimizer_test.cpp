@@ -262,7 +262,7 @@ TEST_CASE("state and steps restore an optimizer", "[trainers][optimizer]") {
       Tensor moment = again->state()[i].tensor;
       moment.copy_from(optimizer->state()[i].tensor);
     }
-    again->set_steps(optimizer->steps());
+    again->set_progress(optimizer->progress());
     for (int step = 8; step <= 12; ++step) {
       set_gradients(parameters, step);
       set_gradients(restored, step);
