@@ -80,8 +80,8 @@ LoadedCheckpoint load_checkpoint(const std::filesystem::path& path,
 void require_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
                      std::string_view what);
 
-// Copies the tensors of `file` into those of the same name, on any device. Throws the Error of require_tensors
-// before anything is copied.
+// Copies the tensors of `file` into those of the same name, on any device. Throws the Error of
+// require_tensors before anything is copied.
 void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
                     std::string_view what);
 

@@ -127,12 +127,6 @@ void check_device(const Config& config, const Origins& origins) {
   require(precision == Precision::f16 || config.training.loss_scale == TrainingConfig().loss_scale,
           origins, "training.loss_scale",
           "only training.precision: f16 has this setting; remove it or set that");
-  // What the machine lacks is told last: it is the config that is to be right first.
-  try {
-    require_available(device);
-  } catch (const Error& error) {
-    fail("{}: {}", place(origins, "run.device"), error.what());
-  }
 }
 
 }  // namespace
@@ -144,6 +138,14 @@ void validate(const ModelConfig& config, const Origins& origins) {
   check_belongs(section, config.type, origins);
   if (config.type == ModelType::srupp) {
     check_attention(config, origins);
+  }
+}
+
+void require_device(const Config& config) {
+  try {
+    require_available(Device::parse(config.run.device));
+  } catch (const Error& error) {
+    fail("run.device: {}", error.what());
   }
 }
 

@@ -20,6 +20,7 @@ constexpr int kStateVersion = 1;
 // Threads are set before anything runs on them.
 const Config& checked(const Config& config) {
   validate(config);
+  require_device(config);
   check(!config.run.folder.empty(), "run.folder: expected a folder to keep the run in, found none");
   set_num_threads(static_cast<int>(config.run.threads));
   return config;

@@ -222,8 +222,7 @@ bool all_finite(const Parameters& parameters) {
     const Tensor value = p.variable.value().to(Device::cpu());
     return dispatch_compute(value.dtype(), "all_finite", [&]<typename T>(Type<T>) {
       const auto values = value.values<T>();
-      return std::all_of(values.begin(), values.end(),
-                         [](T x) { return std::isfinite(x); });
+      return std::all_of(values.begin(), values.end(), [](T x) { return std::isfinite(x); });
     });
   });
 }
