@@ -22,6 +22,12 @@ inline Tensor on_cpu(const Tensor& tensor) { return tensor.to(Device::cpu()); }
 // The same elements where tests run.
 inline Tensor on_test_device(const Tensor& tensor) { return tensor.to(test_device()); }
 
+// These values, where tests run.
+template <typename T>
+Tensor tensor_of(const std::vector<T>& values, const Shape& shape) {
+  return on_test_device(Tensor::from<T>(values, shape));
+}
+
 // Values uniform in [low, high), on the test device. With `offset`, the tensor is a view that
 // starts inside a larger storage, so that its first element is not aligned.
 Tensor random_tensor(const Shape& shape, DType dtype, Generator& generator, double low = -1.0,
