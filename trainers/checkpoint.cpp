@@ -130,23 +130,14 @@ nlohmann::json describe(const fs::path& path) {
   return {{"bytes", file.bytes().size()}, {"sha256", sha256(file.bytes())}};
 }
 
-// The same tensors where they can be written from.
-std::vector<NamedTensor> on_cpu(const std::vector<NamedTensor>& tensors) {
-  std::vector<NamedTensor> copies;
-  for (const auto& [name, tensor] : tensors) {
-    copies.push_back({name, tensor.to(Device::cpu())});
-  }
-  return copies;
-}
-
 void write_checkpoint(const fs::path& folder, std::int64_t step, const Checkpoint& checkpoint) {
   nlohmann::json document = {{"format", kFormat}, {"step", step}};
   document["state"] = parse_json(checkpoint.state_json, "the state of the checkpoint");
   make_folder(folder);
-  write_safetensors(folder / kModelFile, on_cpu(checkpoint.model), checkpoint.model_metadata);
+  write_safetensors(folder / kModelFile, checkpoint.model, checkpoint.model_metadata);
   document["files"][kModelFile] = describe(folder / kModelFile);
   if (!checkpoint.training.empty()) {
-    write_safetensors(folder / kTrainingFile, on_cpu(checkpoint.training));
+    write_safetensors(folder / kTrainingFile, checkpoint.training);
     document["files"][kTrainingFile] = describe(folder / kTrainingFile);
   }
   document["sha256"] = kNoHash;

@@ -155,6 +155,7 @@ void validate(const Config& config, const Origins& origins) {
     check_limits(section, origins);
   }
   validate(config.model, origins);
+  check_device(config, origins);
   check_schedule(config, origins);
   require(config.optimizer.momentum == 0 || config.optimizer.type == OptimizerType::sgd, origins,
           "optimizer.momentum", "only sgd has this setting; remove it or set optimizer.type: sgd");
@@ -162,7 +163,6 @@ void validate(const Config& config, const Origins& origins) {
           "expected builtin or a folder made by `rondo prepare`, found empty text");
   require(config.sample.length == 0 || !config.sample.prompt.empty(), origins, "sample.prompt",
           "expected at least one byte to continue, found empty text");
-  check_device(config, origins);
 }
 
 }  // namespace rondo
