@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "tests/cuda_emulation/context.h"
 #include "tests/cuda_emulation/run_queue.h"
+#include "tests/cuda_emulation/wait.h"
 
 namespace cuda_emulation {
 
@@ -26,43 +27,6 @@ dim3 grid_size;
 namespace {
 
 constexpr unsigned kWarp = 32;
-
-std::string_view name(Operation operation) {
-  constexpr std::array<std::string_view, 13> kNames = {
-      "nothing",           "__syncthreads",       "__syncthreads_or",
-      "__syncthreads_and", "__syncthreads_count", "__syncwarp",
-      "__shfl_sync",       "__shfl_up_sync",      "__shfl_down_sync",
-      "__shfl_xor_sync",   "__ballot_sync",       "__any_sync",
-      "__all_sync"};
-  return kNames.at(static_cast<std::size_t>(operation));
-}
-
-// What a waiting thread brought to where it waits.
-struct Wait {
-  Operation operation = Operation::none;
-  unsigned mask = 0;    // of a warp operation
-  unsigned source = 0;  // the lane whose value an exchange returns
-  std::uint64_t value = 0;
-  std::source_location where;
-
-  bool in_block() const { return operation <= Operation::syncthreads_count; }
-  bool matches(const Wait& other) const {
-    return operation == other.operation && mask == other.mask;
-  }
-};
-
-// Whether both wait in the same call: all threads of a block must.
-bool same_barrier(const Wait& a, const Wait& b) {
-  return a.operation == b.operation && a.where.line() == b.where.line() &&
-         a.where.column() == b.where.column() &&
-         std::string_view(a.where.file_name()) == b.where.file_name();
-}
-
-std::string describe_wait(const Wait& wait) {
-  return fmt::format("{}{} at {}:{}", name(wait.operation),
-                     wait.in_block() ? "" : fmt::format(" (mask {:#010x})", wait.mask),
-                     wait.where.file_name(), wait.where.line());
-}
 
 struct Worker;
 

@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <mutex>
 #include <set>
 
@@ -11,7 +10,6 @@
 #include "core/error.h"
 #include "tests/cuda_emulation/device_memory.h"
 #include "tests/cuda_emulation/environment.h"
-#include "tests/cuda_emulation/executor.h"
 #include "tests/cuda_emulation/runtime.h"
 
 struct CUstream_st {
@@ -28,13 +26,6 @@ struct CUevent_st {
 namespace cuda_emulation {
 namespace {
 
-// An H100's.
-constexpr std::size_t kSharedBytes = 48 << 10;
-constexpr std::size_t kSharedBytesOptin = 227 << 10;
-constexpr std::size_t kSharedBytesOfMultiprocessor = 228 << 10;
-constexpr unsigned kMostThreads = 1024;
-constexpr int kThreadsOfMultiprocessor = 2048;
-
 thread_local int device_of_thread = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
@@ -43,7 +34,6 @@ struct Registry {
   std::set<cudaStream_t> streams;
   std::set<cudaEvent_t> events;
   std::set<void*> pinned;
-  std::map<std::pair<const void*, int>, std::size_t> shared_bytes;  // allowed, by kernel, device
 };
 
 Registry& registry() {
@@ -69,30 +59,6 @@ cudaError_t find_current_device() {
   return count_devices(count);
 }
 
-// Whether CUDA would start the launch.
-cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel) {
-  const dim3 grid = config.gridDim;
-  const dim3 block = config.blockDim;
-  if (!known(config.stream) || config.stream->device != device_of_thread) {
-    return cudaErrorInvalidResourceHandle;
-  }
-  if (kernel == nullptr || config.numAttrs != 0) {
-    return cudaErrorNotSupported;
-  }
-  const bool grid_fits = grid.x >= 1 && grid.y >= 1 && grid.z >= 1 && grid.x <= 0x7fffffffU &&
-                         grid.y <= 65535 && grid.z <= 65535;
-  const bool block_fits = block.x >= 1 && block.y >= 1 && block.z >= 1 && block.x <= kMostThreads &&
-                          block.y <= kMostThreads && block.z <= 64 &&
-                          block.x * block.y * block.z <= kMostThreads;
-  if (!grid_fits || !block_fits) {
-    return cudaErrorInvalidConfiguration;
-  }
-  const auto allowed = registry().shared_bytes.find({kernel, device_of_thread});
-  const std::size_t most =
-      allowed == registry().shared_bytes.end() ? kSharedBytes : allowed->second;
-  return config.dynamicSmemBytes <= most ? cudaSuccess : cudaErrorInvalidValue;
-}
-
 // Whether a copy of that kind can go between these places.
 bool kind_fits(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice ||
@@ -115,40 +81,7 @@ cudaError_t report(cudaError_t error) {
 
 int current_device() { return device_of_thread; }
 
-bool runs_on(cudaStream_t stream, int device) {
-  const std::lock_guard lock(device_mutex());
-  return known(stream) && stream->device == device;
-}
-
-cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
-                   const std::function<void()>& thread, std::initializer_list<Bytes> parameters) {
-  const std::lock_guard lock(device_mutex());
-  if (const cudaError_t error = check_launch(config, kernel); error != cudaSuccess) {
-    return report(error);
-  }
-  int number = 0;
-  for (const Bytes& parameter : parameters) {
-    const void* pointer = find_host_pointer(parameter);
-    rondo::check(pointer == nullptr,
-                 "parameter {} of a kernel holds {}, a pointer to memory of the CPU", number,
-                 pointer);
-    ++number;
-  }
-  const DeviceAccess access(device_of_thread);
-  execute({config.gridDim, config.blockDim, config.dynamicSmemBytes, thread});
-  return cudaSuccess;
-}
-
-cudaError_t blocks_per_multiprocessor(int* blocks, int threads, std::size_t shared_bytes) {
-  if (threads < 1 || threads > static_cast<int>(kMostThreads)) {
-    return report(cudaErrorInvalidValue);
-  }
-  const int warps_threads = (threads + 31) / 32 * 32;
-  // CUDA itself takes one KiB of every block's shared memory.
-  const auto by_shared = static_cast<int>(kSharedBytesOfMultiprocessor / (shared_bytes + 1024));
-  *blocks = std::min({32, kThreadsOfMultiprocessor / warps_threads, by_shared});
-  return cudaSuccess;
-}
+bool runs_on(cudaStream_t stream, int device) { return known(stream) && stream->device == device; }
 
 }  // namespace cuda_emulation
 
@@ -429,21 +362,5 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   }
   const DeviceAccess access({to});
   std::memset(to, value, bytes);
-  return cudaSuccess;
-}
-
-// Kernels.
-
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) {
-    return attribute == cudaFuncAttributePreferredSharedMemoryCarveout
-               ? cudaSuccess
-               : report(cudaErrorInvalidValue);
-  }
-  if (value < 0 || value > static_cast<int>(kSharedBytesOptin)) {
-    return report(cudaErrorInvalidValue);
-  }
-  const std::lock_guard lock(device_mutex());
-  registry().shared_bytes[{kernel, device_of_thread}] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }

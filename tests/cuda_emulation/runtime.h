@@ -3,7 +3,16 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
+
 namespace cuda_emulation {
+
+// An H100's.
+inline constexpr std::size_t kSharedBytes = 48 << 10;
+inline constexpr std::size_t kSharedBytesOptin = 227 << 10;
+inline constexpr std::size_t kSharedBytesOfMultiprocessor = 228 << 10;
+inline constexpr unsigned kMostThreads = 1024;
+inline constexpr int kThreadsOfMultiprocessor = 2048;
 
 // Remembers an error for cudaGetLastError, and returns it.
 cudaError_t report(cudaError_t error);
@@ -11,7 +20,7 @@ cudaError_t report(cudaError_t error);
 // The device of the calling host thread.
 int current_device();
 
-// Whether there is such a stream, and it is one of the device.
+// Whether there is such a stream, and it is one of the device. The caller holds the mutex.
 bool runs_on(cudaStream_t stream, int device);
 
 }  // namespace cuda_emulation
