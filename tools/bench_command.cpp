@@ -34,7 +34,7 @@ nlohmann::ordered_json machine_json(const Config& config) {
   }
   json.update({{"processor", processor_name()},
                {"threads", num_threads()},
-               {"matmul_backend", matmul_backend()},
+               {"matmul_backend", matmul_backend(device)},
                {"precision", name(config.training.precision)}});
   return json;
 }
@@ -42,7 +42,7 @@ nlohmann::ordered_json machine_json(const Config& config) {
 std::string machine_text(const Config& config) {
   const Device device = Device::parse(config.run.device);
   return fmt::format("{}, {}, {} threads, {}, {}", device.str(), device_name(device), num_threads(),
-                     matmul_backend(), name(config.training.precision));
+                     matmul_backend(device), name(config.training.precision));
 }
 
 void add_output_options(CLI::App& command, BenchOutput& output) {

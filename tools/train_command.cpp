@@ -88,10 +88,11 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
                        c.training.accumulation_steps > 1
                            ? fmt::format(", {} accumulated", c.training.accumulation_steps)
                            : "")},
-          {"device", device.is_cuda() ? fmt::format("{}, {}, {}", device.str(), device_name(device),
-                                                    name(c.training.precision))
-                                      : fmt::format("{}, {} threads, {}", device.str(),
-                                                    num_threads(), matmul_backend())},
+          {"device",
+           device.is_cuda()
+               ? fmt::format("{}, {}, {}, {}", device.str(), device_name(device),
+                             matmul_backend(device), name(c.training.precision))
+               : fmt::format("{}, {} threads, {}", device.str(), num_threads(), matmul_backend())},
           {"run folder", trainer.folder().string()}});
 }
 

@@ -329,8 +329,9 @@ TrainingSummary LmTrainer::train(TrainingObserver& observer,
     const double now = static_cast<double>(progress_.tokens - at_reading.tokens) /
                        std::max(seconds_since(reading_started), 1e-9);
     const double kept = std::pow(0.95, static_cast<double>(progress_.step - at_reading.step));
-    rate = rate == 0.0 ? now : kept * rate + (1.0 - kept) * now;
-    report.tokens_per_second = rate;
+    report.tokens_per_second = rate == 0.0 ? now : kept * rate + (1.0 - kept) * now;
+    // The first step makes kernels and takes memory: it is shown, and then forgotten.
+    rate = at_reading.step == first_step_ ? 0.0 : report.tokens_per_second;
     const double elapsed = seconds_since(started);
     report.seconds_left = elapsed / static_cast<double>(progress_.step - first_step_) *
                           static_cast<double>(total - progress_.step);

@@ -58,12 +58,4 @@ std::unique_ptr<SpanTimer> span_timer(Device device) {
   return std::make_unique<CpuTimer>();
 }
 
-void wait_for(Device device) {
-  if constexpr (kWithCuda) {
-    if (device.is_cuda()) {
-      cuda::synchronize(cuda::stream(device));
-    }
-  }
-}
-
 }  // namespace rondo

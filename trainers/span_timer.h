@@ -22,7 +22,4 @@ class SpanTimer {
 
 std::unique_ptr<SpanTimer> span_timer(Device device);
 
-// Waits until the device has done all that it was asked for.
-void wait_for(Device device);
-
 }  // namespace rondo
