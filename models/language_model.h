@@ -33,16 +33,18 @@ struct LanguageModelContext {
 
 // A batch of texts that go on one id at a time, each on its own: no text's scores depend on the
 // other texts, bit for bit. A step takes the same time wherever in the text it stands: recurrent
-// layers move their state on, attending ones keep the keys and values of the last positions. The
-// model must outlive it, and its weights must not change meanwhile.
+// layers move their state on, attending ones keep the keys and values of the last positions. It
+// runs where the model's weights are, but ids come from the CPU and scores come back to it, where
+// the next ids are chosen: with a GPU, one copy a step, and the only wait. The model must outlive
+// it, and its weights must not change meanwhile.
 class LanguageModelStream {
  public:
   virtual ~LanguageModelStream() = default;
   // Reads ids (T, B) i32, T > 0, in parallel; (T, 1): the same for every text. Only at the start.
-  // Returns the scores (B, V) of the ids after them.
+  // Returns the scores (B, V) of the ids after them, on the CPU.
   virtual const Tensor& prefill(const Tensor& ids) = 0;
-  // Reads one id of each text, (B) i32. Returns the scores (B, V) of the ids after them, which the
-  // next call overwrites. Allocates nothing.
+  // Reads one id of each text, (B) i32. Returns the scores (B, V) of the ids after them, on the
+  // CPU, which the next call overwrites. Allocates nothing.
   virtual const Tensor& step(const Tensor& ids) = 0;
 };
 
@@ -54,7 +56,7 @@ class LanguageModel {
                           const LanguageModelContext& context) const = 0;
   // `streams` texts at their start, in which every position sees `window` (1 or more) before its
   // own. Steps give what `logits` gives for single ids, but for rounding. Throws Error unless the
-  // weights are f32 on the CPU.
+  // weights are f32, on the CPU or a GPU.
   virtual std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
                                                             std::int64_t window) const = 0;
   // In a fixed order, with stable names: what optimizers and checkpoints see.

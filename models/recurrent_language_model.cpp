@@ -55,7 +55,7 @@ Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& s
     memory = memory.defined() ? memory.to(type) : memory;
   }
   StackInputs inputs;
-  inputs.x = dropout_in_training(cast(embedding(ids, embedding_), type), dropout_, context.forward);
+  inputs.x = dropout_in_training(embedding(ids, embedding_, type), dropout_, context.forward);
   inputs.c0 = constants(state.c);
   inputs.memory = constants(state.memory);
   inputs.mask.window = context.window;

@@ -13,8 +13,9 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
       : model_(model),
         window_(window),
         stack_(model.stack_, streams, window),
-        x_(Tensor::empty({streams, model.embedding_.size(1)})),
-        scores_(Tensor::empty({streams, model.vocabulary_size()})) {}
+        x_(Tensor::empty({streams, model.embedding_.size(1)}, DType::f32, device())),
+        scores_(Tensor::empty({streams, model.vocabulary_size()}, DType::f32, device())),
+        cpu_scores_(device().is_cpu() ? scores_ : Tensor::empty(scores_.shape())) {}
 
   const Tensor& prefill(const Tensor& ids) override;
   const Tensor& step(const Tensor& ids) override {
@@ -22,16 +23,27 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
     at_start_ = false;
     linear_step(stack_.step(x_), model_.output_weight_.value(), model_.output_bias_.value(),
                 scores_);
-    return scores_;
+    return on_cpu();
   }
 
  private:
+  Device device() const { return model_.embedding_.device(); }
+  // The scores where the next ids are chosen. With a GPU this is the only time in a step that the
+  // CPU waits for it.
+  const Tensor& on_cpu() {
+    if (!device().is_cpu()) {
+      cpu_scores_.copy_from(scores_);
+    }
+    return cpu_scores_;
+  }
+
   const RecurrentLanguageModel& model_;
   std::int64_t window_;
   bool at_start_ = true;
   SruStackStepper stack_;
-  Tensor x_;       // (B, d)
-  Tensor scores_;  // (B, V)
+  Tensor x_;           // (B, d)
+  Tensor scores_;      // (B, V)
+  Tensor cpu_scores_;  // (B, V): scores_ itself with weights on the CPU
 };
 
 const Tensor& RecurrentLanguageModel::Stream::prefill(const Tensor& ids) {
@@ -54,7 +66,7 @@ const Tensor& RecurrentLanguageModel::Stream::prefill(const Tensor& ids) {
     scores_[s].copy_from(last[last.size(0) == 1 ? 0 : s]);
   }
   at_start_ = false;
-  return scores_;
+  return on_cpu();
 }
 
 std::unique_ptr<LanguageModelStream> RecurrentLanguageModel::start_stream(
@@ -62,8 +74,9 @@ std::unique_ptr<LanguageModelStream> RecurrentLanguageModel::start_stream(
   check(streams >= 1, "[LanguageModelStream] {} streams were asked for; expected 1 or more",
         streams);
   check(window >= 1, "[LanguageModelStream] window is {}; expected 1 or more", window);
-  check(embedding_.dtype() == DType::f32 && embedding_.device().is_cpu(),
-        "[LanguageModelStream] the weights are {} on {}; stepping is done in f32 on the CPU",
+  check(embedding_.dtype() == DType::f32 && !embedding_.device().is_meta(),
+        "[LanguageModelStream] the weights are {} on {}; stepping needs f32 weights, on the CPU or "
+        "a GPU",
         name(embedding_.dtype()), embedding_.device().str());
   return std::make_unique<Stream>(*this, streams, window);
 }

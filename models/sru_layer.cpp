@@ -44,8 +44,9 @@ LayerOutputs SruLayer::forward(const LayerInputs& inputs, const ForwardContext& 
   if (context.training && state_dropout_ > 0.0) {
     check(context.generator != nullptr, "[SruLayer] training with dropout {} needs a generator",
           state_dropout_);
-    mask_c = dropout_mask({x.size(1), options_.output_size()}, state_dropout_, x.dtype(),
-                          *context.generator);
+    // The recurrent state has the type of the parameters, whatever that of x is.
+    mask_c = dropout_mask({x.size(1), options_.output_size()}, state_dropout_, weight_c_.dtype(),
+                          *context.generator, x.device());
   }
   const SruScanOutputs out =
       sru_scan({u, takes_x_ ? x : Variable(), weight_c_, bias_, inputs.c0, mask_c, inputs.mask_pad},

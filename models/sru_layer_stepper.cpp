@@ -14,12 +14,13 @@ SruLayerStepper::SruLayerStepper(const SruLayer& layer, std::int64_t streams, st
         "[SruLayerStepper] a bidirectional layer cannot be stepped: half of it starts at the end");
   const std::int64_t units = layer.options_.output_size();
   const std::int64_t planes = layer.options_.has_skip_term && !takes_x_ ? 4 : 3;
+  const Device device = weight_c_.device();
   if (layer_norm_place_ == LayerNormPlace::pre) {
-    normalized_ = Tensor::empty({streams, layer_norm_->weight.size(0)});
+    normalized_ = Tensor::empty({streams, layer_norm_->weight.size(0)}, DType::f32, device);
   }
-  u_ = Tensor::empty({streams, planes * units});
-  c_ = Tensor::zeros({streams, units});
-  h_ = Tensor::empty({streams, units});
+  u_ = Tensor::empty({streams, planes * units}, DType::f32, device);
+  c_ = Tensor::zeros({streams, units}, DType::f32, device);
+  h_ = Tensor::empty({streams, units}, DType::f32, device);
 }
 
 const Tensor& SruLayerStepper::step(const Tensor& x) {

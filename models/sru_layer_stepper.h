@@ -8,8 +8,9 @@
 
 namespace rondo {
 
-// Starts at the beginning of the streams' texts. Shares the weights of `layer`. f32, without
-// gradients; throws Error for a bidirectional layer, which has no next step.
+// Starts at the beginning of the streams' texts. Shares the weights of `layer`, which are f32 and
+// say on which device it steps. Without gradients; throws Error for a bidirectional layer, which
+// has no next step.
 class SruLayerStepper {
  public:
   SruLayerStepper(const SruLayer& layer, std::int64_t streams, std::int64_t window);

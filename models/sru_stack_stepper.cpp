@@ -5,7 +5,8 @@ namespace rondo {
 SruStackStepper::SruStackStepper(const SruStack& stack, std::int64_t streams, std::int64_t window)
     : input_to_hidden_(stack.input_to_hidden_) {
   if (input_to_hidden_) {
-    hidden_ = Tensor::empty({streams, stack.output_size()});
+    hidden_ = Tensor::empty({streams, stack.output_size()}, DType::f32,
+                            input_to_hidden_->weight.device());
   }
   layers_.reserve(stack.layers_.size());
   for (const SruLayer& layer : stack.layers_) {

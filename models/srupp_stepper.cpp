@@ -11,7 +11,8 @@ class SruppProjectedLinear::Stepper final : public TransformStepper {
       : linear1_(transform.linear1_),
         linear2_(transform.linear2_),
         layer_norm_(transform.layer_norm_),
-        z_(Tensor::empty({streams, transform.options_.projection_size})) {}
+        z_(Tensor::empty({streams, transform.options_.projection_size}, DType::f32,
+                         linear1_.weight.device())) {}
 
   void step(const Tensor& x, const Tensor& /*remembered*/, Tensor& u) override {
     linear1_.step(x, z_);
@@ -38,12 +39,15 @@ class SruppAttention::Stepper final : public TransformStepper {
         linear3_(transform.linear3_),
         alpha_(transform.alpha_),
         layer_norm_(transform.layer_norm_),
-        cache_(streams, options_.projection_size, options_.num_heads, window + 1) {
-    const Shape projected{streams, options_.projection_size};
-    residual_ = Tensor::empty(projected);
-    z_ = normalizes_before() ? Tensor::empty(projected) : residual_;
-    attended_ = Tensor::empty(projected);
-    kv_ = Tensor::empty({streams, 2 * options_.projection_size});
+        cache_(streams, options_.projection_size, options_.num_heads, window + 1,
+               linear1_.weight.device()) {
+    const auto make = [&](std::int64_t size) {
+      return Tensor::empty({streams, size}, DType::f32, linear1_.weight.device());
+    };
+    residual_ = make(options_.projection_size);
+    z_ = normalizes_before() ? make(options_.projection_size) : residual_;
+    attended_ = make(options_.projection_size);
+    kv_ = make(2 * options_.projection_size);
   }
 
   void step(const Tensor& x, const Tensor& remembered, Tensor& u) override {

@@ -15,8 +15,8 @@ struct TransformInputs {
   AttentionMask mask;  // key_padding covers [memory ; segment]
 };
 
-// A transform that takes a batch of streams one position at a time (f32, without gradients). Its
-// buffers are made once; it shares the transform's weights.
+// A transform that takes a batch of streams one position at a time (f32, without gradients), on the
+// device of the transform's weights, which it shares. Its buffers are made once.
 class TransformStepper {
  public:
   virtual ~TransformStepper() = default;

@@ -1,10 +1,10 @@
 #include "ops/attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "core/parallel.h"
+#include "ops/attention_gpu.h"
 #include "ops/cpu/dropout_mask.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/softmax.h"
@@ -18,32 +18,10 @@ using cpu::Transpose;
 // little of a block lies beyond the causal edge.
 constexpr std::int64_t kBlock = 128;
 
-struct Range {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
+using Range = ContextRange;
 
-// One call: sizes and where its elements are.
-struct Attention {
-  std::int64_t queries, context, batch, size, heads;  // T, C, B, n, heads
-  AttentionMask mask;
-  double dropout = 0.0;
-  Precision precision = Precision::f32;
-  RandomStream stream;  // of dropout
-
-  std::int64_t head_size() const { return size / heads; }
-  double scale() const { return 1.0 / std::sqrt(static_cast<double>(head_size())); }
-
-  // Bytes of the dropout mask of one query.
-  std::int64_t mask_bytes() const { return cpu::dropout_mask_bytes(context); }
-
-  // The context positions that queries [begin, end) can see.
-  Range visible(std::int64_t begin, std::int64_t end) const {
-    const std::int64_t memory = context - queries;
-    return {mask.window > 0 ? std::max<std::int64_t>(0, memory + begin - mask.window) : 0,
-            mask.causal ? memory + end : context};
-  }
-};
+// Bytes of the dropout mask of one query.
+std::int64_t mask_bytes(const AttentionCall& a) { return cpu::dropout_mask_bytes(a.context); }
 
 // Pointers to one head of one batch entry. Rows of q and out are `q_stride` apart, of k and v
 // `kv_stride`; probabilities are (T, C).
@@ -58,7 +36,7 @@ struct Head {
 };
 
 template <typename T>
-Head<T> head(const Attention& a, const Tensor& q, const Tensor& kv, std::int64_t index) {
+Head<T> head(const AttentionCall& a, const Tensor& q, const Tensor& kv, std::int64_t index) {
   const std::int64_t b = index / a.heads;
   const std::int64_t column = index % a.heads * a.head_size();
   const T* keys = kv.data<T>() + b * 2 * a.size + column;
@@ -74,7 +52,7 @@ Head<T> head(const Attention& a, const Tensor& q, const Tensor& kv, std::int64_t
 // Calls body(index) for every head of every batch entry: side by side when there are enough of them
 // for the threads, else one after the other with all threads inside the products.
 template <typename Body>
-void for_each_head(const Attention& a, const Body& body) {
+void for_each_head(const AttentionCall& a, const Body& body) {
   const std::int64_t count = a.batch * a.heads;
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t index = begin; index < end; ++index) {
@@ -91,7 +69,7 @@ void for_each_head(const Attention& a, const Body& body) {
 // Turns the scores of query i over `shown` into probabilities; the rest of the block's range stays
 // or becomes zero. `row` is the row of all C scores.
 template <typename T>
-void softmax_row(const Attention& a, std::int64_t b, std::int64_t i, Range shown, T* row) {
+void softmax_row(const AttentionCall& a, std::int64_t b, std::int64_t i, Range shown, T* row) {
   const Range visible = a.visible(i, i + 1);
   std::fill(row + shown.begin, row + visible.begin, T(0));
   std::fill(row + visible.end, row + shown.end, T(0));
@@ -113,7 +91,7 @@ void softmax_row(const Attention& a, std::int64_t b, std::int64_t i, Range shown
 }
 
 // The dropout mask of query i over `shown`, as bits of its whole row of C positions.
-void make_mask(const Attention& a, std::int64_t head_index, std::int64_t i, Range shown,
+void make_mask(const AttentionCall& a, std::int64_t head_index, std::int64_t i, Range shown,
                std::uint8_t* bits) {
   const std::int64_t first = shown.begin / cpu::kDropoutGroup;
   const std::int64_t last = cpu::dropout_groups(shown.end);
@@ -125,7 +103,7 @@ void make_mask(const Attention& a, std::int64_t head_index, std::int64_t i, Rang
 // to[j] = from[j] / (1 - p) or 0, j in `shown`, as the bits of the row say. Begins at a whole byte
 // of them: a few elements before `shown` are moved too, which nobody reads.
 template <typename T>
-void drop(const Attention& a, const std::uint8_t* bits, Range shown, const T* from, T* to) {
+void drop(const AttentionCall& a, const std::uint8_t* bits, Range shown, const T* from, T* to) {
   const std::int64_t begin = shown.begin / 8 * 8;
   cpu::apply_dropout_mask(bits + begin / 8, static_cast<T>(1.0 / (1.0 - a.dropout)), from + begin,
                           shown.end - begin, to + begin);
@@ -133,7 +111,7 @@ void drop(const Attention& a, const std::uint8_t* bits, Range shown, const T* fr
 
 // Probabilities (T, C) and output of one head.
 template <typename T>
-void forward_head(const Attention& a, const Head<T>& in, T* probabilities, std::uint8_t* bits,
+void forward_head(const AttentionCall& a, const Head<T>& in, T* probabilities, std::uint8_t* bits,
                   T* dropped, T* out) {
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
@@ -146,7 +124,7 @@ void forward_head(const Attention& a, const Head<T>& in, T* probabilities, std::
     for (std::int64_t i = begin; i < end; ++i) {
       softmax_row(a, in.b, i, shown, probabilities + i * a.context);
       if (a.dropout > 0.0) {
-        std::uint8_t* row_bits = bits + i * a.mask_bytes();
+        std::uint8_t* row_bits = bits + i * mask_bytes(a);
         make_mask(a, in.index, i, shown, row_bits);
         drop(a, row_bits, shown, probabilities + i * a.context, dropped + (i - begin) * a.context);
       }
@@ -168,7 +146,7 @@ struct HeadGradient {
 };
 
 template <typename T>
-void backward_head(const Attention& a, const Head<T>& in, const T* probabilities,
+void backward_head(const AttentionCall& a, const Head<T>& in, const T* probabilities,
                    const std::uint8_t* bits, const HeadGradient<T>& grad, T* dropped, T* scores) {
   for (std::int64_t begin = 0; begin < a.queries; begin += kBlock) {
     const std::int64_t end = std::min(begin + kBlock, a.queries);
@@ -184,7 +162,7 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
       const T* p = probabilities + i * a.context;
       T* g = scores + (i - begin) * a.context;
       if (a.dropout > 0.0) {
-        const std::uint8_t* row_bits = bits + i * a.mask_bytes();
+        const std::uint8_t* row_bits = bits + i * mask_bytes(a);
         drop(a, row_bits, shown, p, dropped + (i - begin) * a.context);
         drop(a, row_bits, shown, g, g);
       }
@@ -205,15 +183,16 @@ void backward_head(const Attention& a, const Head<T>& in, const T* probabilities
 }
 
 // The dropout masks of one head, null without dropout.
-std::uint8_t* head_bits(const Attention& a, Tensor bits, std::int64_t index) {
-  return bits.defined() ? bits.data<std::uint8_t>() + index * a.queries * a.mask_bytes() : nullptr;
+std::uint8_t* head_bits(const AttentionCall& a, Tensor bits, std::int64_t index) {
+  return bits.defined() ? bits.data<std::uint8_t>() + index * a.queries * mask_bytes(a) : nullptr;
 }
 
-Attention checked(const Variable& q, const Variable& kv, const AttentionMask& mask,
-                  const AttentionOptions& options) {
+AttentionCall checked(const Variable& q, const Variable& kv, const AttentionMask& mask,
+                      const AttentionOptions& options) {
   check(q.defined() && q.shape().rank() == 3, "[attention] q must have shape (T, B, n)");
-  Attention a{q.size(0),         0, q.size(1), q.size(2), options.num_heads, mask, options.dropout,
-              options.precision, {}};
+  AttentionCall a{
+      q.size(0),         0, q.size(1), q.size(2), options.num_heads, mask, options.dropout,
+      options.precision, {}};
   check(kv.defined() && kv.shape().rank() == 3 && kv.size(1) == a.batch &&
             kv.size(2) == 2 * a.size && kv.size(0) >= a.queries,
         "[attention] kv has shape {}; expected (C, {}, {}) with C >= {} for q {}",
@@ -221,18 +200,22 @@ Attention checked(const Variable& q, const Variable& kv, const AttentionMask& ma
         q.shape().str());
   a.context = kv.size(0);
   check_same_kind("attention", "kv", kv.value(), q.value());
-  require_cpu("attention", q.device());
   check(a.heads >= 1 && a.size % a.heads == 0,
         "[attention] {} heads do not divide the size {} of q {}", a.heads, a.size, q.shape().str());
   check(mask.window >= 0, "[attention] window is {}; expected 0 (none) or more", mask.window);
   if (mask.additive.defined()) {
     check_shape("attention", "additive mask", mask.additive, {a.queries, a.context});
-    check_same_kind("attention", "additive mask", mask.additive, q.value());
+    const DType expected = q.dtype() == DType::f64 ? DType::f64 : DType::f32;
+    check(mask.additive.dtype() == expected && mask.additive.device() == q.device(),
+          "[attention] additive mask is {} on {}; expected {} on {} for q of {}",
+          name(mask.additive.dtype()), mask.additive.device().str(), name(expected),
+          q.device().str(), name(q.dtype()));
   }
   if (mask.key_padding.defined()) {
     check_shape("attention", "key_padding", mask.key_padding, {a.context, a.batch});
-    check(mask.key_padding.dtype() == DType::boolean,
-          "[attention] key_padding must be bool, found {}", name(mask.key_padding.dtype()));
+    check(mask.key_padding.dtype() == DType::boolean && mask.key_padding.device() == q.device(),
+          "[attention] key_padding is {} on {}; expected bool on {}",
+          name(mask.key_padding.dtype()), mask.key_padding.device().str(), q.device().str());
   }
   check(a.dropout >= 0.0 && a.dropout < 1.0, "[attention] dropout is {}; expected 0 <= p < 1",
         a.dropout);
@@ -247,9 +230,13 @@ Attention checked(const Variable& q, const Variable& kv, const AttentionMask& ma
 
 Variable attention(const Variable& q, const Variable& kv, const AttentionMask& mask,
                    const AttentionOptions& options) {
-  const Attention a = checked(q, kv, mask, options);
+  const AttentionCall a = checked(q, kv, mask, options);
   const DType dtype = q.dtype();
   const Device device = q.device();
+  if (device.is_cuda()) {
+    return attention_on_gpu(a, q, kv);
+  }
+  require_cpu("attention", device);
   Tensor out = Tensor::empty(q.shape(), dtype, device);
   // Blocks write only what their queries can see, and backward reads no more than that.
   const std::int64_t heads = a.batch * a.heads;
@@ -257,7 +244,7 @@ Variable attention(const Variable& q, const Variable& kv, const AttentionMask& m
   Tensor probabilities =
       recorded ? Tensor::empty({heads, a.queries, a.context}, dtype, device) : Tensor();
   Tensor bits =
-      a.dropout > 0.0 ? Tensor::empty({heads, a.queries, a.mask_bytes()}, DType::u8) : Tensor();
+      a.dropout > 0.0 ? Tensor::empty({heads, a.queries, mask_bytes(a)}, DType::u8) : Tensor();
   dispatch_compute(dtype, "attention", [&]<typename T>(Type<T>) {
     for_each_head(a, [&](std::int64_t index) {
       const Head<T> in = head<T>(a, q.value(), kv.value(), index);

@@ -12,7 +12,7 @@ namespace rondo {
 struct AttentionMask {
   bool causal = true;       // no position after its own
   std::int64_t window = 0;  // > 0: no position more than this many before its own ("same length")
-  Tensor additive;          // (T, C): added to the scores; undefined for none
+  Tensor additive;          // (T, C), f32 (f64 for f64): added to the scores; undefined for none
   Tensor key_padding;       // (C, B), bool: true is hidden from every query; undefined for none
 };
 
@@ -20,7 +20,7 @@ struct AttentionOptions {
   std::int64_t num_heads = 1;
   double dropout = 0.0;                  // of attention weights
   Generator* generator = nullptr;        // needed when dropout > 0
-  Precision precision = Precision::f32;  // of the products; bf16 for f32 tensors only
+  Precision precision = Precision::f32;  // of the products; for f32 tensors only
 };
 
 // a = softmax(q k^T / sqrt(head size) + mask), dropout on a, result a v; for every head and batch
@@ -28,7 +28,8 @@ struct AttentionOptions {
 //   q   (T, B, n)
 //   kv  (C, B, 2n): keys, then values, C >= T
 // Returns (T, B, n). Scores that causal and window remove are never computed. A query that sees
-// nothing gives zeros. f32 or f64. The gradient keeps the attention weights, (B, heads, T, C).
+// nothing gives zeros. f32 or f64; on a GPU bf16 and f16, too. Masks are on the device of q. The
+// gradient keeps the attention weights, (B, heads, T, C).
 Variable attention(const Variable& q, const Variable& kv, const AttentionMask& mask,
                    const AttentionOptions& options = {});
 

@@ -4,44 +4,72 @@
 #include <cmath>
 
 #include "core/parallel.h"
+#include "cuda_kernels/attention_step.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/softmax.h"
+#include "ops/device.h"
 
 namespace rondo {
 namespace {
 
 // Positions are cut into pieces of this many, whatever the thread count, so that threads share the
-// work of a single stream and no bit depends on how.
+// work of a single stream and no bit depends on how. A GPU shares it over more.
 constexpr std::int64_t kPiece = 64;
 // Elements of keys and values worth a thread of their own.
 constexpr std::int64_t kElements = std::int64_t{1} << 15;
 
+std::int64_t pieces_of(std::int64_t positions, Device device) {
+  const std::int64_t piece = device.is_cuda() ? cuda::kAttentionStepPiece : kPiece;
+  return (positions + piece - 1) / piece;
+}
+
 }  // namespace
 
 AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int64_t num_heads,
-                               std::int64_t positions)
+                               std::int64_t positions, Device device)
     : streams_(streams), heads_(num_heads), slots_(positions) {
   check(streams >= 1 && positions >= 1 && num_heads >= 1 && size >= 1 && size % num_heads == 0,
         "[AttentionCache] {} streams of {} positions, size {} in {} heads are not possible",
         streams, positions, size, num_heads);
   head_size_ = size / num_heads;
-  pieces_ = (slots_ + kPiece - 1) / kPiece;
+  pieces_ = pieces_of(slots_, device);
   const std::int64_t all = streams_ * heads_;
-  keys_ = Tensor::empty({all, slots_, head_size_});
-  values_ = Tensor::empty({all, slots_, head_size_});
-  queries_ = Tensor::empty({all, head_size_});
-  scores_ = Tensor::empty({all, slots_});
-  partial_ = Tensor::empty({all, pieces_, head_size_});
-  log_sums_ = Tensor::empty({all, pieces_});
+  const auto make = [&](const Shape& shape) { return Tensor::empty(shape, DType::f32, device); };
+  keys_ = make({all, slots_, head_size_});
+  values_ = make({all, slots_, head_size_});
+  if (!device.is_cuda()) {
+    queries_ = make({all, head_size_});
+    scores_ = make({all, slots_});
+  }
+  partial_ = make({all, pieces_, head_size_});
+  log_sums_ = make({all, pieces_});
 }
 
-void AttentionCache::store(const float* kv, std::int64_t stream, std::int64_t slot) {
+void AttentionCache::store_row(const float* kv, std::int64_t stream, std::int64_t slot) {
   const std::int64_t size = heads_ * head_size_;
   for (std::int64_t h = 0; h < heads_; ++h) {
     const std::int64_t to = ((stream * heads_ + h) * slots_ + slot) * head_size_;
     std::copy_n(kv + h * head_size_, head_size_, keys_.data<float>() + to);
     std::copy_n(kv + size + h * head_size_, head_size_, values_.data<float>() + to);
   }
+}
+
+void AttentionCache::store(const Tensor& kv, std::int64_t given, std::int64_t first) {
+  const std::int64_t width = 2 * heads_ * head_size_;
+  const std::int64_t positions = kv.numel() / (given * width);
+  const auto on_cpu = [&] {
+    for (std::int64_t i = 0; i < positions; ++i) {
+      for (std::int64_t s = 0; s < streams_; ++s) {
+        store_row(kv.data<float>() + (i * given + (given == 1 ? 0 : s)) * width, s, first + i);
+      }
+    }
+  };
+  run_on(keys_.device(), on_cpu, [&](auto stream) {
+    cuda::attention_store(
+        {kv.device_data<float>(), keys_.device_data<float>(), values_.device_data<float>(),
+         positions, streams_, heads_, head_size_, slots_, first, given == 1},
+        stream);
+  });
 }
 
 void AttentionCache::fill(const Tensor& kv) {
@@ -52,12 +80,7 @@ void AttentionCache::fill(const Tensor& kv) {
         kv.shape().str(), streams_, width, width, slots_);
   filled_ = kv.size(0);
   newest_ = filled_ - 1;
-  const std::int64_t given = kv.size(1);
-  for (std::int64_t slot = 0; slot < filled_; ++slot) {
-    for (std::int64_t s = 0; s < streams_; ++s) {
-      store(kv.data<float>() + (slot * given + (given == 1 ? 0 : s)) * width, s, slot);
-    }
-  }
+  store(kv, kv.size(1), 0);
 }
 
 void AttentionCache::append(const Tensor& kv) {
@@ -70,9 +93,7 @@ void AttentionCache::replace_newest(const Tensor& kv) {
   const std::int64_t width = 2 * heads_ * head_size_;
   check_shape("AttentionCache", "kv", kv, {streams_, width});
   check(newest_ >= 0, "[AttentionCache] there is no position yet");
-  for (std::int64_t s = 0; s < streams_; ++s) {
-    store(kv.data<float>() + s * width, s, newest_);
-  }
+  store(kv, streams_, newest_);
 }
 
 void AttentionCache::attend_piece(const float* q, std::int64_t head, std::int64_t piece) {
@@ -90,11 +111,24 @@ void AttentionCache::attend(const Tensor& q, Tensor& out) {
   check_shape("AttentionCache", "q", q, {streams_, heads_ * head_size_});
   check_shape("AttentionCache", "out", out, q.shape());
   check(filled_ > 0, "[AttentionCache] there is no position yet");
-  // Heads of a row follow one another, so (B, n) is (B * heads, head size) as it lies.
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_size_)));
+  // Heads of a row follow one another, so (B, n) is (B * heads, head size) as it lies.
+  run_on(
+      keys_.device(), [&] { attend_on_cpu(q, scale, out); },
+      [&](auto stream) {
+        cuda::attention_step(
+            {q.device_data<float>(), keys_.device_data<float>(), values_.device_data<float>(),
+             partial_.device_data<float>(), log_sums_.device_data<float>(),
+             out.device_data<float>(), streams_ * heads_, head_size_, slots_, filled_,
+             pieces_of(filled_, keys_.device()), scale},
+            stream);
+      });
+}
+
+void AttentionCache::attend_on_cpu(const Tensor& q, float scale, Tensor& out) {
   std::transform(q.data<float>(), q.data<float>() + q.numel(), queries_.data<float>(),
                  [=](float x) { return x * scale; });
-  const std::int64_t pieces = (filled_ + kPiece - 1) / kPiece;
+  const std::int64_t pieces = pieces_of(filled_, Device::cpu());
   const std::int64_t all = streams_ * heads_;
   const std::int64_t grain = kElements / (2 * kPiece * head_size_) + 1;
   parallel_for(0, all * pieces, grain, [&](std::int64_t begin, std::int64_t end) {

@@ -8,6 +8,8 @@
 #include <numeric>
 
 #include "core/parallel.h"
+#include "cuda_kernels/copy_runs.h"
+#include "ops/device.h"
 
 namespace rondo {
 namespace {
@@ -37,8 +39,8 @@ Layout layout_along(const Tensor& tensor, int dim) {
 }
 
 // Copies `count` runs of `bytes` bytes; the strides are the distances between their beginnings.
-void copy_runs(const std::byte* from, std::int64_t from_stride, std::byte* to,
-               std::int64_t to_stride, std::int64_t count, std::int64_t bytes) {
+void copy_runs_on_cpu(const std::byte* from, std::int64_t from_stride, std::byte* to,
+                      std::int64_t to_stride, std::int64_t count, std::int64_t bytes) {
   constexpr std::int64_t kGrain = 1 << 18;  // bytes worth a thread
   if (bytes == 0) {
     return;
@@ -56,11 +58,25 @@ void copy_runs(const std::byte* from, std::int64_t from_stride, std::byte* to,
   });
 }
 
+// The same on `device`, where both are.
+void copy_runs(Device device, const std::byte* from, std::int64_t from_stride, std::byte* to,
+               std::int64_t to_stride, std::int64_t count, std::int64_t bytes) {
+  run_on(
+      device, [&] { copy_runs_on_cpu(from, from_stride, to, to_stride, count, bytes); },
+      [&](auto stream) {
+        if (count == 1) {
+          cuda::copy_on_device(to, from, static_cast<std::size_t>(bytes), stream);
+        } else {
+          cuda::copy_runs({count, bytes, from, from_stride, to, to_stride}, stream);
+        }
+      });
+}
+
 // Items [start, start + size of part) of `whole` along `dim` = part.
 void write_part(const Tensor& part, int dim, std::int64_t start, Tensor& whole) {
   const Layout layout = layout_along(whole, dim);
   const std::int64_t run = part.size(dim) * layout.item_bytes;
-  copy_runs(static_cast<const std::byte*>(part.raw()), run,
+  copy_runs(whole.device(), static_cast<const std::byte*>(part.raw()), run,
             static_cast<std::byte*>(whole.raw()) + start * layout.item_bytes,
             whole.size(dim) * layout.item_bytes, layout.outer, run);
 }
@@ -70,7 +86,7 @@ Tensor read_part(const Tensor& whole, int dim, std::int64_t start, std::int64_t 
   Tensor part = Tensor::empty(whole.shape().with(dim, length), whole.dtype(), whole.device());
   const Layout layout = layout_along(whole, dim);
   const std::int64_t run = length * layout.item_bytes;
-  copy_runs(static_cast<const std::byte*>(whole.raw()) + start * layout.item_bytes,
+  copy_runs(whole.device(), static_cast<const std::byte*>(whole.raw()) + start * layout.item_bytes,
             whole.size(dim) * layout.item_bytes, static_cast<std::byte*>(part.raw()), run,
             layout.outer, run);
   return part;
@@ -82,7 +98,6 @@ Variable concat(const std::vector<Variable>& parts, int dim) {
   check(!parts.empty(), "[concat] there are no parts; give at least one");
   const Tensor& first = parts[0].value();
   dim = resolve_dim("concat", first.shape(), dim);
-  require_cpu("concat", first.device());
   std::vector<std::int64_t> sizes;
   std::vector<bool> wants;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -128,7 +143,6 @@ std::vector<Variable> split(const Variable& x, const std::vector<std::int64_t>& 
             std::all_of(sizes.begin(), sizes.end(), [](std::int64_t size) { return size >= 0; }),
         "[split] sizes [{}] do not add up to dimension {} of shape {}", fmt::join(sizes, ", "), dim,
         x.shape().str());
-  require_cpu("split", x.device());
 
   std::vector<Tensor> parts;
   std::int64_t start = 0;
@@ -138,12 +152,14 @@ std::vector<Variable> split(const Variable& x, const std::vector<std::int64_t>& 
   }
 
   return record("split", std::move(parts), std::span(&x, 1),
-                [=, shape = x.shape(), dtype = x.dtype()](std::span<const Tensor> grads) {
-                  Tensor whole = Tensor::empty(shape, dtype);
+                [=, shape = x.shape(), dtype = x.dtype(),
+                 device = x.device()](std::span<const Tensor> grads) {
+                  Tensor whole = Tensor::empty(shape, dtype, device);
                   std::int64_t begin = 0;
                   for (std::size_t i = 0; i < sizes.size(); ++i) {
-                    write_part(grads[i].defined() ? grads[i]
-                                                  : Tensor::zeros(shape.with(dim, sizes[i]), dtype),
+                    write_part(grads[i].defined()
+                                   ? grads[i]
+                                   : Tensor::zeros(shape.with(dim, sizes[i]), dtype, device),
                                dim, begin, whole);
                     begin += sizes[i];
                   }

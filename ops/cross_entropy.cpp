@@ -6,7 +6,9 @@
 #include <numeric>
 
 #include "core/parallel.h"
+#include "cuda_kernels/cross_entropy.h"
 #include "ops/cpu/softmax.h"
+#include "ops/device.h"
 #include "ops/ids.h"
 
 namespace rondo {
@@ -35,10 +37,10 @@ double row_nats(const T* x, std::int64_t target, std::int64_t v, double factor, 
   return nats;
 }
 
-// The nats of all rows, added in their order; `grad` (null for none) gets the gradient of factor
-// times them.
-double total_nats(std::string_view op, const Tensor& logits, const Tensor& targets, double factor,
-                  Tensor* grad) {
+// factor times the sum of the nats of all rows, added in their order, of type `dtype` and shape
+// {1}; `grad` (null for none) gets its gradient.
+Tensor total_on_cpu(std::string_view op, const Tensor& logits, const Tensor& targets, double factor,
+                    DType dtype, Tensor* grad) {
   const std::int64_t rows = logits.shape().rows();
   const std::int64_t v = logits.shape().back();
   std::vector<double> nats(static_cast<std::size_t>(rows));
@@ -56,22 +58,80 @@ double total_nats(std::string_view op, const Tensor& logits, const Tensor& targe
       }
     });
   });
-  return std::accumulate(nats.begin(), nats.end(), 0.0);
+  return Tensor::full({1}, factor * std::accumulate(nats.begin(), nats.end(), 0.0), dtype);
 }
 
-void check_arguments(std::string_view op, const Tensor& logits, const Tensor& targets) {
+template <typename Stream>
+Tensor total_on_gpu(std::string_view op, const Tensor& logits, const Tensor& targets, double factor,
+                    DType dtype, Tensor* grad, Stream stream) {
+  const std::int64_t rows = logits.shape().rows();
+  Tensor nats = Tensor::empty({rows}, DType::f64, logits.device());
+  dispatch_floating(logits.dtype(), op, [&]<typename A>(Type<A>) {
+    cuda::CrossEntropy<A> params;
+    params.rows = rows;
+    params.v = logits.shape().back();
+    params.factor = factor;
+    params.logits = logits.device_data<A>();
+    params.targets = targets.device_data<std::int32_t>();
+    params.nats = nats.device_data<double>();
+    params.grad = grad != nullptr ? grad->device_data<A>() : nullptr;
+    cuda::cross_entropy(params, stream);
+  });
+  Tensor total = Tensor::empty({1}, dtype, logits.device());
+  dispatch_compute(dtype, op, [&]<typename T>(Type<T>) {
+    cuda::sum_nats(nats.device_data<double>(), rows, factor, total.device_data<T>(), stream);
+  });
+  return total;
+}
+
+Tensor total_nats(std::string_view op, const Tensor& logits, const Tensor& targets, double factor,
+                  DType dtype, Tensor* grad) {
+  Tensor total;
+  run_on(
+      logits.device(), [&] { total = total_on_cpu(op, logits, targets, factor, dtype, grad); },
+      [&](auto stream) { total = total_on_gpu(op, logits, targets, factor, dtype, grad, stream); });
+  return total;
+}
+
+// values *= factor, which is a tensor of one element on their device.
+void scale_in_place(Tensor& values, const Tensor& factor) {
+  run_on(
+      values.device(),
+      [&] {
+        const double by = factor.item();
+        if (by == 1.0) {
+          return;
+        }
+        dispatch_compute(values.dtype(), "cross_entropy", [&]<typename T>(Type<T>) {
+          T* to = values.data<T>();
+          parallel_for(0, values.numel(), 1 << 15, [=](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+              to[i] *= static_cast<T>(by);
+            }
+          });
+        });
+      },
+      [&](auto stream) {
+        dispatch_floating(values.dtype(), "cross_entropy", [&]<typename A>(Type<A>) {
+          cuda::scale_unless_one(values.device_data<A>(), values.numel(),
+                                 factor.device_data<ComputeType<A>>(), stream);
+        });
+      });
+}
+
+// The targets where the logits are.
+Tensor checked_targets(std::string_view op, const Tensor& logits, const Tensor& targets) {
   check(logits.defined() && logits.shape().rank() >= 1 && logits.shape().back() > 0,
         "[{}] logits have shape {}; expected (..., V) with V > 0", op, logits.shape().str());
   const Shape& shape = logits.shape();
   check_shape(op, "targets", targets, Shape(std::span(shape.begin(), shape.end() - 1)));
-  require_cpu(op, logits.device());
-  check_ids(op, "targets", targets, shape.back());
+  return ids_on(logits.device(), op, "targets", targets, shape.back());
 }
 
 }  // namespace
 
 Variable cross_entropy(const Variable& logits, const Tensor& targets) {
-  check_arguments("cross_entropy", logits.value(), targets);
+  const Tensor here = checked_targets("cross_entropy", logits.value(), targets);
   check(targets.numel() > 0,
         "[cross_entropy] logits have shape {}; the mean of no rows does not "
         "exist",
@@ -82,32 +142,22 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets) {
   if (needs_grad({logits})) {
     grad_logits = Tensor::empty(logits.shape(), logits.dtype(), logits.device());
   }
-  const double nats = total_nats("cross_entropy", logits.value(), targets, factor,
-                                 grad_logits.defined() ? &grad_logits : nullptr);
-  Tensor loss = Tensor::full({1}, factor * nats, logits.dtype(), logits.device());
-  return record(
-      "cross_entropy", std::move(loss), {logits}, [grad_logits](std::span<const Tensor> grads) {
-        // Backward runs once, so the kept tensor can be handed on. It is right for a
-        // gradient of 1, which is what a loss gets.
-        Tensor result = grad_logits;
-        const double grad = grads[0].item();
-        if (grad != 1.0) {
-          dispatch_compute(result.dtype(), "cross_entropy", [&]<typename T>(Type<T>) {
-            T* values = result.data<T>();
-            parallel_for(0, result.numel(), 1 << 15, [=](std::int64_t begin, std::int64_t end) {
-              for (std::int64_t i = begin; i < end; ++i) {
-                values[i] *= static_cast<T>(grad);
-              }
-            });
-          });
-        }
-        return std::vector<Tensor>{result};
-      });
+  const DType type = logits.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  Tensor loss = total_nats("cross_entropy", logits.value(), here, factor, type,
+                           grad_logits.defined() ? &grad_logits : nullptr);
+  return record("cross_entropy", std::move(loss), {logits},
+                [grad_logits](std::span<const Tensor> grads) {
+                  // Backward runs once, so the kept tensor can be handed on. It is right for a
+                  // gradient of 1, which is what a loss gets.
+                  Tensor result = grad_logits;
+                  scale_in_place(result, grads[0]);
+                  return std::vector<Tensor>{result};
+                });
 }
 
-double cross_entropy_sum(const Tensor& logits, const Tensor& targets) {
-  check_arguments("cross_entropy_sum", logits, targets);
-  return total_nats("cross_entropy_sum", logits, targets, 1.0, nullptr);
+Tensor cross_entropy_sum(const Tensor& logits, const Tensor& targets) {
+  const Tensor here = checked_targets("cross_entropy_sum", logits, targets);
+  return total_nats("cross_entropy_sum", logits, here, 1.0, DType::f64, nullptr);
 }
 
 }  // namespace rondo

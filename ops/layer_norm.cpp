@@ -5,6 +5,8 @@
 
 #include "core/parallel.h"
 #include "core/reduce.h"
+#include "cuda_kernels/layer_norm.h"
+#include "ops/device.h"
 
 namespace rondo {
 namespace {
@@ -109,6 +111,89 @@ void gradients(const T* x, const T* weight, const T* grad_y, const T* means, con
   }
 }
 
+// Forward on the CPU and on a GPU: y, and of each row the statistics.
+void forward_on_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                    Tensor& y, Tensor& means, Tensor& inverses) {
+  dispatch_compute(x.dtype(), "layer_norm", [&]<typename T>(Type<T>) {
+    normalize(x.data<T>(), weight.data<T>(), bias.data<T>(), static_cast<T>(eps), means.numel(),
+              weight.numel(), y.data<T>(), means.data<T>(), inverses.data<T>());
+  });
+}
+
+template <typename Stream>
+void forward_on_gpu(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                    Tensor& y, Tensor& means, Tensor& inverses, Stream stream) {
+  dispatch_floating(x.dtype(), "layer_norm", [&]<typename A>(Type<A>) {
+    using P = ComputeType<A>;
+    cuda::LayerNormForward<A> params;
+    params.rows = means.numel();
+    params.n = weight.numel();
+    params.eps = static_cast<P>(eps);
+    params.x = x.device_data<A>();
+    params.weight = weight.device_data<P>();
+    params.bias = bias.device_data<P>();
+    params.y = y.device_data<A>();
+    params.means = means.device_data<P>();
+    params.inverses = inverses.device_data<P>();
+    cuda::layer_norm_forward(params, stream);
+  });
+}
+
+// What backward needs of forward, and which gradients are wanted.
+struct Kept {
+  Tensor x, weight, means, inverses;
+  bool wants_x, wants_affine;
+};
+
+// The gradients of x, weight and bias; undefined where they are not wanted.
+std::vector<Tensor> empty_gradients(const Kept& kept) {
+  const auto like = [](bool wanted, const Tensor& tensor) {
+    return wanted ? Tensor::empty(tensor.shape(), tensor.dtype(), tensor.device()) : Tensor();
+  };
+  return {like(kept.wants_x, kept.x), like(kept.wants_affine, kept.weight),
+          like(kept.wants_affine, kept.weight)};
+}
+
+std::vector<Tensor> backward_on_cpu(const Kept& kept, const Tensor& grad_y) {
+  std::vector<Tensor> result = empty_gradients(kept);
+  dispatch_compute(kept.x.dtype(), "layer_norm", [&]<typename T>(Type<T>) {
+    const auto data = [](Tensor& tensor) { return tensor.defined() ? tensor.data<T>() : nullptr; };
+    gradients(kept.x.data<T>(), kept.weight.data<T>(), grad_y.data<T>(), kept.means.data<T>(),
+              kept.inverses.data<T>(), kept.means.numel(), kept.weight.numel(), data(result[0]),
+              data(result[1]), data(result[2]));
+  });
+  return result;
+}
+
+template <typename Stream>
+std::vector<Tensor> backward_on_gpu(const Kept& kept, const Tensor& grad_y, Stream stream) {
+  std::vector<Tensor> result = empty_gradients(kept);
+  dispatch_floating(kept.x.dtype(), "layer_norm", [&]<typename A>(Type<A>) {
+    using P = ComputeType<A>;
+    cuda::LayerNormBackward<A> params;
+    params.rows = kept.means.numel();
+    params.n = kept.weight.numel();
+    params.x = kept.x.device_data<A>();
+    params.weight = kept.weight.device_data<P>();
+    params.grad_y = grad_y.device_data<A>();
+    params.means = kept.means.device_data<P>();
+    params.inverses = kept.inverses.device_data<P>();
+    if (kept.wants_x) {
+      params.grad_x = result[0].device_data<A>();
+    }
+    Tensor partial_sums;
+    if (kept.wants_affine) {
+      partial_sums = Tensor::empty({cuda::layer_norm_blocks(params.rows), 2, params.n},
+                                   kept.weight.dtype(), kept.weight.device());
+      params.partial_sums = partial_sums.device_data<P>();
+      params.grad_weight = result[1].device_data<P>();
+      params.grad_bias = result[2].device_data<P>();
+    }
+    cuda::layer_norm_backward(params, stream);
+  });
+  return result;
+}
+
 }  // namespace
 
 Variable layer_norm(const Variable& x, const Variable& weight, const Variable& bias, double eps) {
@@ -117,37 +202,27 @@ Variable layer_norm(const Variable& x, const Variable& weight, const Variable& b
   const std::int64_t n = x.shape().back();
   check_shape("layer_norm", "weight", weight.value(), {n});
   check_shape("layer_norm", "bias", bias.value(), {n});
-  check_same_kind("layer_norm", "weight", weight.value(), x.value());
-  check_same_kind("layer_norm", "bias", bias.value(), x.value());
-  require_cpu("layer_norm", x.device());
+  check_parameter_kind("layer_norm", "weight", weight.value(), x.value());
+  check_parameter_kind("layer_norm", "bias", bias.value(), x.value());
 
-  const std::int64_t rows = x.shape().rows();
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  Tensor means = Tensor::empty({rows}, x.dtype(), x.device());
-  Tensor inverses = Tensor::empty({rows}, x.dtype(), x.device());
-  dispatch_compute(x.dtype(), "layer_norm", [&]<typename T>(Type<T>) {
-    normalize(x.value().data<T>(), weight.value().data<T>(), bias.value().data<T>(),
-              static_cast<T>(eps), rows, n, y.data<T>(), means.data<T>(), inverses.data<T>());
-  });
+  Tensor means = Tensor::empty({x.shape().rows()}, weight.dtype(), x.device());
+  Tensor inverses = Tensor::empty({x.shape().rows()}, weight.dtype(), x.device());
+  run_on(
+      x.device(),
+      [&] { forward_on_cpu(x.value(), weight.value(), bias.value(), eps, y, means, inverses); },
+      [&](auto stream) {
+        forward_on_gpu(x.value(), weight.value(), bias.value(), eps, y, means, inverses, stream);
+      });
 
-  const bool wants_x = x.requires_grad();
-  const bool wants_affine = weight.requires_grad() || bias.requires_grad();
+  const Kept kept{x.value(), weight.value(),    means,
+                  inverses,  x.requires_grad(), weight.requires_grad() || bias.requires_grad()};
   return record("layer_norm", std::move(y), {x, weight, bias},
-                [=, x = x.value(), weight = weight.value()](std::span<const Tensor> grads) {
-                  std::vector<Tensor> result(3);
-                  dispatch_compute(x.dtype(), "layer_norm", [&]<typename T>(Type<T>) {
-                    const auto allocate = [&](bool wanted, const Tensor& like, Tensor& grad) {
-                      if (wanted) {
-                        grad = Tensor::empty(like.shape(), like.dtype(), like.device());
-                      }
-                      return wanted ? grad.data<T>() : nullptr;
-                    };
-                    T* grad_x = allocate(wants_x, x, result[0]);
-                    T* grad_weight = allocate(wants_affine, weight, result[1]);
-                    T* grad_bias = allocate(wants_affine, weight, result[2]);
-                    gradients(x.data<T>(), weight.data<T>(), grads[0].data<T>(), means.data<T>(),
-                              inverses.data<T>(), rows, n, grad_x, grad_weight, grad_bias);
-                  });
+                [kept](std::span<const Tensor> grads) {
+                  std::vector<Tensor> result;
+                  run_on(
+                      kept.x.device(), [&] { result = backward_on_cpu(kept, grads[0]); },
+                      [&](auto stream) { result = backward_on_gpu(kept, grads[0], stream); });
                   return result;
                 });
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "cuda_kernels/sru_scan.h"
 #include "ops/cpu/sru_scan.h"
+#include "ops/device.h"
 
 namespace rondo {
 namespace {
@@ -105,7 +107,9 @@ struct Reader {
 struct Scan {
   Layout layout;
   SruScanOptions options;
-  Tensor u, x, weight_c, bias, c0, mask_c, mask_pad;  // c0 is always given
+  Tensor u, x, weight_c, bias, c0, mask_c, mask_pad;  // c0 is always given on the CPU
+
+  DType parameter_type() const { return weight_c.dtype(); }  // also of the state
 
   template <typename T>
   Reader<T> reader() const {
@@ -118,6 +122,31 @@ struct Scan {
             c0.data<T>(),
             data_or_null<T>(mask_c),
             data_or_null<bool>(mask_pad)};
+  }
+
+  // What kernels of both passes read; `Pass` is one of their parameter structs.
+  template <template <typename> typename Pass, typename A>
+  Pass<A> for_kernel() const {
+    using C = ComputeType<A>;
+    Pass<A> pass;
+    pass.steps = layout.steps;
+    pass.batch = layout.batch;
+    pass.units = layout.units;
+    pass.planes = layout.planes;
+    pass.activation = options.activation;
+    pass.has_skip_term = options.has_skip_term;
+    pass.bidirectional = layout.bidirectional;
+    pass.weight_per_step = layout.weight_per_step;
+    pass.scale_x = layout.planes == 3 ? static_cast<C>(options.scale_x) : C(1);
+    pass.u = u.device_data<A>();
+    pass.x = device_data_or_null<A>(x);
+    pass.weight_c = weight_c.device_data<C>();
+    pass.bias = bias.device_data<C>();
+    pass.c0 = device_data_or_null<C>(c0);
+    pass.mask_c = device_data_or_null<C>(mask_c);
+    pass.mask_pad = device_data_or_null<bool>(mask_pad);
+    pass.multiprocessors = cuda::properties(u.device().index).multiprocessors;
+    return pass;
   }
 };
 
@@ -159,7 +188,6 @@ Scan checked(const SruScanInputs& in, const SruScanOptions& options) {
                                      : Shape{2 * layout.units});
 
   const Tensor& u = in.u.value();
-  require_cpu("sru_scan", u.device());
   const Shape state{layout.batch, layout.units};
   Scan scan{layout,
             options,
@@ -170,11 +198,22 @@ Scan checked(const SruScanInputs& in, const SruScanOptions& options) {
             Tensor(),
             in.mask_c,
             in.mask_pad};
-  scan.c0 = in.c0.defined() ? in.c0.value() : Tensor::zeros(state, u.dtype(), u.device());
-  check_shape("sru_scan", "c0", scan.c0, state);
-  for (const Tensor* tensor : {&scan.x, &scan.weight_c, &scan.bias, &scan.c0, &scan.mask_c}) {
+  if (in.c0.defined()) {
+    scan.c0 = in.c0.value();
+    check_shape("sru_scan", "c0", scan.c0, state);
+  } else if (u.device().is_cpu()) {
+    scan.c0 = Tensor::zeros(state, u.dtype());
+  }
+  if (scan.x.defined()) {
+    check_same_kind("sru_scan", "x", scan.x, u);
+  }
+  const std::pair<const char*, const Tensor*> parameters[] = {{"weight_c", &scan.weight_c},
+                                                              {"bias", &scan.bias},
+                                                              {"c0", &scan.c0},
+                                                              {"mask_c", &scan.mask_c}};
+  for (const auto& [argument, tensor] : parameters) {
     if (tensor->defined()) {
-      check_same_kind("sru_scan", "an input", *tensor, u);
+      check_parameter_kind("sru_scan", argument, *tensor, u);
     }
   }
   if (scan.mask_c.defined()) {
@@ -182,8 +221,9 @@ Scan checked(const SruScanInputs& in, const SruScanOptions& options) {
   }
   if (scan.mask_pad.defined()) {
     check_shape("sru_scan", "mask_pad", scan.mask_pad, {layout.steps, layout.batch});
-    check(scan.mask_pad.dtype() == DType::boolean, "[sru_scan] mask_pad must be bool, found {}",
-          name(scan.mask_pad.dtype()));
+    check(scan.mask_pad.dtype() == DType::boolean && scan.mask_pad.device() == u.device(),
+          "[sru_scan] mask_pad must be bool on {}, found {} on {}", u.device().str(),
+          name(scan.mask_pad.dtype()), scan.mask_pad.device().str());
   }
   return scan;
 }
@@ -294,6 +334,37 @@ void backward(const Scan& scan, const Tensor& c_all, const Tensor& grad_h, ScanG
   sum_rows(gb_data, batch, 2 * units, grads.bias.data<T>());
 }
 
+// forward and backward again, in the order of `stream`.
+template <typename A>
+void forward_on_gpu(const Scan& scan, Tensor& h, Tensor& c_last, Tensor& c_all,
+                    cuda::Stream stream) {
+  auto pass = scan.for_kernel<cuda::SruScanForward, A>();
+  pass.h = h.device_data<A>();
+  pass.c_last = c_last.device_data<ComputeType<A>>();
+  pass.c_all = c_all.defined() ? c_all.device_data<A>() : nullptr;
+  cuda::sru_scan_forward(pass, stream);
+}
+
+// Here the gradient of c_last may be undefined, and so may those that are not wanted, of x and c0.
+template <typename A>
+void backward_on_gpu(const Scan& scan, const Tensor& c_all, const Tensor& grad_h,
+                     const Tensor& grad_c_last, ScanGradients& grads, cuda::Stream stream) {
+  using C = ComputeType<A>;
+  Tensor sums = Tensor::empty({scan.layout.batch, 4 * scan.layout.units}, scan.parameter_type(),
+                              scan.u.device());
+  auto pass = scan.for_kernel<cuda::SruScanBackward, A>();
+  pass.c_all = c_all.device_data<A>();
+  pass.grad_h = grad_h.device_data<A>();
+  pass.grad_c_last = device_data_or_null<C>(grad_c_last);
+  pass.grad_u = grads.u.device_data<A>();
+  pass.grad_x = grads.x.defined() ? grads.x.device_data<A>() : nullptr;
+  pass.grad_weight_c = grads.weight_c.device_data<C>();
+  pass.grad_bias = grads.bias.device_data<C>();
+  pass.grad_c0 = grads.c0.defined() ? grads.c0.device_data<C>() : nullptr;
+  pass.sums = sums.device_data<C>();
+  cuda::sru_scan_backward(pass, stream);
+}
+
 }  // namespace
 
 SruScanOutputs sru_scan(const SruScanInputs& inputs, const SruScanOptions& options) {
@@ -305,30 +376,54 @@ SruScanOutputs sru_scan(const SruScanInputs& inputs, const SruScanOptions& optio
   const Variable recorded[] = {inputs.u, inputs.x, inputs.weight_c, inputs.bias, inputs.c0};
 
   Tensor h = Tensor::empty(sequence, dtype, device);
-  Tensor c_last = Tensor::empty({layout.batch, layout.units}, dtype, device);
+  Tensor c_last = Tensor::empty({layout.batch, layout.units}, scan.parameter_type(), device);
   Tensor c_all = needs_grad(recorded) ? Tensor::empty(sequence, dtype, device) : Tensor();
-  dispatch_compute(dtype, "sru_scan",
-                   [&]<typename T>(Type<T>) { forward<T>(scan, h, c_last, c_all); });
+  run_on(
+      device,
+      [&] {
+        dispatch_compute(dtype, "sru_scan",
+                         [&]<typename T>(Type<T>) { forward<T>(scan, h, c_last, c_all); });
+      },
+      [&](auto stream) {
+        dispatch_floating(dtype, "sru_scan", [&]<typename A>(Type<A>) {
+          forward_on_gpu<A>(scan, h, c_last, c_all, stream);
+        });
+      });
 
+  const bool wants_x = inputs.x.requires_grad();
+  const bool wants_c0 = inputs.c0.requires_grad();
   std::vector<Variable> outputs = record(
       "sru_scan", {std::move(h), std::move(c_last)}, recorded,
-      [scan, c_all](std::span<const Tensor> grad_outputs) -> std::vector<Tensor> {
-        const DType type = scan.u.dtype();
+      [=](std::span<const Tensor> grad_outputs) -> std::vector<Tensor> {
+        const DType parameter_type = scan.parameter_type();
         const Tensor grad_h = grad_outputs[0].defined()
                                   ? grad_outputs[0]
-                                  : Tensor::zeros(c_all.shape(), type, scan.u.device());
+                                  : Tensor::zeros(c_all.shape(), dtype, device);
         ScanGradients grads;
-        grads.u = Tensor::empty(scan.u.shape(), type, scan.u.device());
-        if (scan.x.defined()) {
-          grads.x = Tensor::empty(scan.x.shape(), type, scan.u.device());
+        grads.u = Tensor::empty(scan.u.shape(), dtype, device);
+        if (wants_x) {
+          grads.x = Tensor::empty(scan.x.shape(), dtype, device);
         }
-        grads.weight_c = Tensor::zeros(scan.weight_c.shape(), type, scan.u.device());
-        grads.bias = Tensor::empty(scan.bias.shape(), type, scan.u.device());
-        grads.c0 = grad_outputs[1].defined()
-                       ? grad_outputs[1].clone()
-                       : Tensor::zeros(scan.c0.shape(), type, scan.u.device());
-        dispatch_compute(type, "sru_scan",
-                         [&]<typename T>(Type<T>) { backward<T>(scan, c_all, grad_h, grads); });
+        grads.bias = Tensor::empty(scan.bias.shape(), parameter_type, device);
+        run_on(
+            device,
+            [&] {
+              grads.weight_c = Tensor::zeros(scan.weight_c.shape(), parameter_type);
+              grads.c0 = grad_outputs[1].defined() ? grad_outputs[1].clone()
+                                                   : Tensor::zeros(scan.c0.shape(), parameter_type);
+              dispatch_compute(dtype, "sru_scan", [&]<typename T>(Type<T>) {
+                backward<T>(scan, c_all, grad_h, grads);
+              });
+            },
+            [&](auto stream) {
+              grads.weight_c = Tensor::empty(scan.weight_c.shape(), parameter_type, device);
+              if (wants_c0) {
+                grads.c0 = Tensor::empty(scan.c0.shape(), parameter_type, device);
+              }
+              dispatch_floating(dtype, "sru_scan", [&]<typename A>(Type<A>) {
+                backward_on_gpu<A>(scan, c_all, grad_h, grad_outputs[1], grads, stream);
+              });
+            });
         return {grads.u, grads.x, grads.weight_c, grads.bias, grads.c0};
       });
   return {outputs[0], outputs[1]};

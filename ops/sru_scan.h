@@ -37,7 +37,10 @@ struct SruScanOutputs {
 //   h_t = g(c_t) m r_t                     without it
 //
 // At a padded position c is carried over, h is 0, and no gradient flows in. D counts the units of
-// both directions. f32 or f64. The gradient keeps c of every step and recomputes the gates.
+// both directions. The gradient keeps c of every step and recomputes the gates.
+//
+// f32 or f64; on a GPU u, x and h can be bf16 or f16, and all else is f32 then, the state and sums
+// over time too; only the c that the gradient keeps have the type of u.
 SruScanOutputs sru_scan(const SruScanInputs& inputs, const SruScanOptions& options = {});
 
 }  // namespace rondo

@@ -5,8 +5,10 @@
 
 #include "core/parallel.h"
 #include "core/reduce.h"
+#include "cuda_kernels/stepping.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/sru_scan.h"
+#include "ops/device.h"
 #include "ops/ids.h"
 
 namespace rondo {
@@ -21,6 +23,41 @@ constexpr std::int64_t kElements = std::int64_t{1} << 14;
 
 std::int64_t streams_of(const Tensor& x) { return x.size(0); }
 
+// y = x W^T + bias on the CPU; b is null for none.
+void linear_rows(const float* x, const float* w, const float* b, float* y, std::int64_t streams,
+                 std::int64_t out, std::int64_t in) {
+  const std::int64_t tiles = (out + kRows - 1) / kRows;
+  const std::int64_t grain = kWeights / (kRows * in) + 1;
+  parallel_for(0, tiles, grain, [=](std::int64_t first, std::int64_t last) {
+    const std::int64_t begin = first * kRows;
+    const std::int64_t end = std::min(out, last * kRows);
+    cpu::rows_dot(w + begin * in, end - begin, in, x, streams, y + begin, out);
+    for (std::int64_t s = 0; b != nullptr && s < streams; ++s) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        y[s * out + r] += b[r];
+      }
+    }
+  });
+}
+
+// LayerNorm of one row of n elements on the CPU.
+void layer_norm_row(const float* x, const float* w, const float* b, float* y, std::int64_t n,
+                    float eps) {
+  const float mean =
+      cpu::lane_sum<float>(0, n, [=](std::int64_t i) { return x[i]; }) / static_cast<float>(n);
+  const float variance = cpu::lane_sum<float>(0, n,
+                                              [=](std::int64_t i) {
+                                                const float centred = x[i] - mean;
+                                                return centred * centred;
+                                              }) /
+                         static_cast<float>(n);
+  const float inverse = 1.0F / std::sqrt(variance + eps);
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) {
+    y[i] = (x[i] - mean) * inverse * w[i] + b[i];
+  }
+}
+
 }  // namespace
 
 void linear_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y) {
@@ -32,22 +69,19 @@ void linear_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tens
   if (bias.defined()) {
     check_shape("linear_step", "bias", bias, {out});
   }
-  const float* from = x.data<float>();
-  const float* w = weight.data<float>();
-  const float* b = bias.defined() ? bias.data<float>() : nullptr;
-  float* to = y.data<float>();
-  const std::int64_t tiles = (out + kRows - 1) / kRows;
-  const std::int64_t grain = kWeights / (kRows * in) + 1;
-  parallel_for(0, tiles, grain, [=](std::int64_t first, std::int64_t last) {
-    const std::int64_t begin = first * kRows;
-    const std::int64_t end = std::min(out, last * kRows);
-    cpu::rows_dot(w + begin * in, end - begin, in, from, streams, to + begin, out);
-    for (std::int64_t s = 0; b != nullptr && s < streams; ++s) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        to[s * out + r] += b[r];
-      }
-    }
-  });
+  run_on(
+      y.device(),
+      [&] {
+        linear_rows(x.data<float>(), weight.data<float>(),
+                    bias.defined() ? bias.data<float>() : nullptr, y.data<float>(), streams, out,
+                    in);
+      },
+      [&](auto stream) {
+        cuda::linear_step(
+            {x.device_data<float>(), weight.device_data<float>(), device_data_or_null<float>(bias),
+             y.device_data<float>(), streams, out, in},
+            stream);
+      });
 }
 
 void layer_norm_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
@@ -56,25 +90,20 @@ void layer_norm_step(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   check_shape("layer_norm_step", "x", x, {streams_of(x), n});
   check_shape("layer_norm_step", "y", y, x.shape());
   check_shape("layer_norm_step", "bias", bias, {n});
-  const float* w = weight.data<float>();
-  const float* b = bias.data<float>();
-  for (std::int64_t s = 0; s < streams_of(x); ++s) {
-    const float* in = x.data<float>() + s * n;
-    float* out = y.data<float>() + s * n;
-    const float mean =
-        cpu::lane_sum<float>(0, n, [=](std::int64_t i) { return in[i]; }) / static_cast<float>(n);
-    const float variance = cpu::lane_sum<float>(0, n,
-                                                [=](std::int64_t i) {
-                                                  const float centred = in[i] - mean;
-                                                  return centred * centred;
-                                                }) /
-                           static_cast<float>(n);
-    const float inverse = 1.0F / std::sqrt(variance + static_cast<float>(eps));
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) {
-      out[i] = (in[i] - mean) * inverse * w[i] + b[i];
-    }
-  }
+  run_on(
+      y.device(),
+      [&] {
+        for (std::int64_t s = 0; s < streams_of(x); ++s) {
+          layer_norm_row(x.data<float>() + s * n, weight.data<float>(), bias.data<float>(),
+                         y.data<float>() + s * n, n, static_cast<float>(eps));
+        }
+      },
+      [&](auto stream) {
+        cuda::layer_norm_step(
+            {x.device_data<float>(), weight.device_data<float>(), bias.device_data<float>(),
+             y.device_data<float>(), streams_of(x), n, static_cast<float>(eps)},
+            stream);
+      });
 }
 
 void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y) {
@@ -82,24 +111,40 @@ void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y) {
   check_ids("embedding_step", "ids", ids, weight.size(0));
   check_shape("embedding_step", "ids", ids, {streams_of(y)});
   check_shape("embedding_step", "y", y, {streams_of(y), d});
-  float* to = y.data<float>();
-  for (const std::int32_t id : ids.values<std::int32_t>()) {
-    to = std::copy_n(weight.data<float>() + id * d, d, to);
-  }
+  run_on(
+      y.device(),
+      [&] {
+        float* to = y.data<float>();
+        for (const std::int32_t id : ids.values<std::int32_t>()) {
+          to = std::copy_n(weight.data<float>() + id * d, d, to);
+        }
+      },
+      [&](auto stream) {
+        cuda::embedding_step(ids.data<std::int32_t>(), weight.device_data<float>(),
+                             y.device_data<float>(), streams_of(y), d, stream);
+      });
 }
 
 void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tensor& y) {
   check_shape("add_scaled_step", "alpha", alpha, {1});
   check_shape("add_scaled_step", "b", b, a.shape());
   check_shape("add_scaled_step", "y", y, a.shape());
-  const float factor = alpha.data<float>()[0];
-  const float* left = a.data<float>();
-  const float* right = b.data<float>();
-  float* to = y.data<float>();
+  run_on(
+      y.device(),
+      [&] {
+        const float factor = alpha.data<float>()[0];
+        const float* left = a.data<float>();
+        const float* right = b.data<float>();
+        float* to = y.data<float>();
 #pragma omp simd
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    to[i] = left[i] + factor * right[i];
-  }
+        for (std::int64_t i = 0; i < a.numel(); ++i) {
+          to[i] = left[i] + factor * right[i];
+        }
+      },
+      [&](auto stream) {
+        cuda::add_scaled_step(a.device_data<float>(), alpha.device_data<float>(),
+                              b.device_data<float>(), y.device_data<float>(), a.numel(), stream);
+      });
 }
 
 void sru_step(const Tensor& u, const Tensor& x, const Tensor& weight_c, const Tensor& bias,
@@ -117,29 +162,38 @@ void sru_step(const Tensor& u, const Tensor& x, const Tensor& weight_c, const Te
   if (takes_x) {
     check_shape("sru_step", "x", x, c.shape());
   }
-  const cpu::SruVariant variant{options.activation, options.has_skip_term};
-  const float* all_u = u.data<float>();
-  const float* all_x = takes_x ? x.data<float>() : nullptr;
-  const float* weight = weight_c.data<float>();
-  const float* b = bias.data<float>();
-  float* all_c = c.data<float>();
-  float* all_h = h.data<float>();
-  parallel_for(0, streams, kElements / units + 1, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t s = begin; s < end; ++s) {
-      cpu::SruForwardRow<float> row{};
-      row.u0 = all_u + s * planes * units;
-      row.u1 = row.u0 + units;
-      row.u2 = row.u1 + units;
-      row.x = takes_x ? all_x + s * units : options.has_skip_term ? row.u2 + units : nullptr;
-      row.scale_x = takes_x ? static_cast<float>(options.scale_x) : 1.0F;
-      row.weight_forget = weight;
-      row.weight_reset = weight + units;
-      row.bias_forget = b;
-      row.bias_reset = b + units;
-      row.c_previous = row.c = all_c + s * units;
-      row.h = all_h + s * units;
-      cpu::sru_forward_row(row, units, variant);
-    }
+  const auto on_cpu = [&] {
+    const cpu::SruVariant variant{options.activation, options.has_skip_term};
+    const float* all_u = u.data<float>();
+    const float* all_x = takes_x ? x.data<float>() : nullptr;
+    const float* weight = weight_c.data<float>();
+    const float* b = bias.data<float>();
+    float* all_c = c.data<float>();
+    float* all_h = h.data<float>();
+    parallel_for(0, streams, kElements / units + 1, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t s = begin; s < end; ++s) {
+        cpu::SruForwardRow<float> row{};
+        row.u0 = all_u + s * planes * units;
+        row.u1 = row.u0 + units;
+        row.u2 = row.u1 + units;
+        row.x = takes_x ? all_x + s * units : options.has_skip_term ? row.u2 + units : nullptr;
+        row.scale_x = takes_x ? static_cast<float>(options.scale_x) : 1.0F;
+        row.weight_forget = weight;
+        row.weight_reset = weight + units;
+        row.bias_forget = b;
+        row.bias_reset = b + units;
+        row.c_previous = row.c = all_c + s * units;
+        row.h = all_h + s * units;
+        cpu::sru_forward_row(row, units, variant);
+      }
+    });
+  };
+  run_on(c.device(), on_cpu, [&](auto stream) {
+    cuda::sru_step({u.device_data<float>(), takes_x ? x.device_data<float>() : nullptr,
+                    weight_c.device_data<float>(), bias.device_data<float>(),
+                    c.device_data<float>(), h.device_data<float>(), streams, units, planes,
+                    static_cast<float>(options.scale_x), options.activation, options.has_skip_term},
+                   stream);
   });
 }
 

@@ -1,7 +1,8 @@
 // Operations on one position of a batch of streams: what generation does for every id. They are the
 // formulas of ops/linear.h, ops/layer_norm.h, ops/embedding.h and ops/sru_scan.h without gradients;
 // results go into tensors that the caller keeps, and nothing is allocated. All tensors are f32 on
-// the CPU. What becomes of one stream does not depend on the others, bit for bit.
+// one device, the CPU or a GPU. What becomes of one stream does not depend on the others, bit for
+// bit.
 #pragma once
 
 #include "core/tensor.h"
@@ -17,7 +18,8 @@ void linear_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tens
 void layer_norm_step(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
                      double eps = 1e-5);
 
-// y (B, d) = the rows of weight (V, d) that ids (B), i32, name.
+// y (B, d) = the rows of weight (V, d) that ids (B), i32, name. ids are on the CPU, where the next
+// byte of a text is chosen; they may change as soon as this returns.
 void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y);
 
 // y = a + alpha * b, with alpha (1). y may be a or b.

@@ -4,7 +4,6 @@
 
 #include "data/segment_feed.h"
 #include "ops/cross_entropy.h"
-#include "ops/elementwise.h"
 
 namespace rondo {
 namespace {
@@ -28,30 +27,6 @@ void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vo
   batches(text, vocabulary, options);
 }
 
-namespace {
-
-// Adds up what windows lost. On a GPU the sum stays there until it is read, so that one window
-// follows the other without a pause.
-class LossSum {
- public:
-  explicit LossSum(Device device) : sum_(Tensor::zeros({1}, DType::f64, device)) {}
-
-  void add(const Variable& logits, const Tensor& targets) {
-    if (logits.device().is_cuda()) {
-      const Variable mean(cross_entropy(logits, targets).value().to(DType::f64));
-      sum_.add_(scale(mean, static_cast<double>(targets.numel())).value());
-    } else {
-      sum_.values<double>()[0] += cross_entropy_sum(logits.value(), targets);
-    }
-  }
-  double nats() const { return sum_.item(); }
-
- private:
-  Tensor sum_;
-};
-
-}  // namespace
-
 EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
                           const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
   const StreamBatcher batcher = batches(text, vocabulary, options);
@@ -61,16 +36,18 @@ EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8
   const LanguageModelContext context{{}, options.window, options.window};
   LanguageModelState state;
   EvaluationResult result;
-  LossSum sum(device);
+  // Summed where the model is: a GPU need not be waited for after every window.
+  Tensor nats = Tensor::zeros({1}, DType::f64, device);
   for (std::int64_t i = 0; i < batcher.segments(); ++i) {
     const Segment segment = feed->segment(i);
-    sum.add(model.logits(segment.inputs, state, context), segment.targets);
+    const Variable logits = model.logits(segment.inputs, state, context);
+    nats.add_(cross_entropy_sum(logits.value(), segment.targets));
     result.tokens += segment.targets.numel();
     if (options.progress) {
       options.progress(result.tokens, batcher.positions() * options.batch_size);
     }
   }
-  result.nats_per_token = sum.nats() / static_cast<double>(result.tokens);
+  result.nats_per_token = nats.item() / static_cast<double>(result.tokens);
   return result;
 }
 

@@ -41,24 +41,36 @@ __device__ T warp_max(T value) {
   return value;
 }
 
-// The same over a block: of one dimension, of whole warps, every thread of which must call it and
-// gets the result. `scratch` is shared memory for kWarpSize values, free again on return.
-template <typename T>
-__device__ T block_sum(T value, T* scratch) {
-  value = warp_sum(value);
+// Each of `values` becomes its sum over a block: of one dimension, of whole warps, every thread of
+// which must call it. `scratch` is shared memory for N * kWarpSize values, free again on return.
+template <int N, typename T>
+__device__ void block_sums(T (&values)[N], T* scratch) {
+  for (T& value : values) {
+    value = warp_sum(value);
+  }
   if (blockDim.x == kWarpSize) {
-    return value;
+    return;
   }
-  if (lane_index() == 0) {
-    scratch[warp_index()] = value;
-  }
-  __syncthreads();
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
-  value = warp_sum(lane_index() < warps ? scratch[lane_index()] : T(0));
+  if (lane_index() == 0) {
+    for (int i = 0; i < N; ++i) {
+      scratch[i * kWarpSize + warp_index()] = values[i];
+    }
+  }
   __syncthreads();
-  return value;
+  for (int i = 0; i < N; ++i) {
+    values[i] = warp_sum(lane_index() < warps ? scratch[i * kWarpSize + lane_index()] : T(0));
+  }
+  __syncthreads();
 }
 
+// The sum over a block, and the largest value of one, for every thread; called as above.
+template <typename T>
+__device__ T block_sum(T value, T* scratch) {
+  T values[1] = {value};
+  block_sums(values, scratch);
+  return values[0];
+}
 template <typename T>
 __device__ T block_max(T value, T* scratch) {
   value = warp_max(value);

@@ -25,7 +25,6 @@ struct alignas(N * sizeof(T) < kVectorBytes ? N * sizeof(T) : kVectorBytes) Vect
 template <int N, typename T>
 __device__ void load_vector(const T* from, ComputeType<T> (&to)[N]) {
   const Vector<T, N> vector = *reinterpret_cast<const Vector<T, N>*>(from);
-#pragma unroll
   for (int i = 0; i < N; ++i) {
     to[i] = to_compute(vector.at[i]);
   }
@@ -35,7 +34,6 @@ __device__ void load_vector(const T* from, ComputeType<T> (&to)[N]) {
 template <int N, typename T>
 __device__ void store_vector(const ComputeType<T> (&from)[N], T* to) {
   Vector<T, N> vector;
-#pragma unroll
   for (int i = 0; i < N; ++i) {
     vector.at[i] = convert_element<T>(from[i]);
   }

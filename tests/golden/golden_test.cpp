@@ -435,7 +435,7 @@ void run_lm_train(Golden& golden) {
   for (std::int64_t start = 0; start < positions; start += window) {
     const std::int64_t length = std::min(window, positions - start);
     const Variable scores = model->logits(ids(tokens, start, length), state, context);
-    nats += cross_entropy_sum(scores.value(), ids(tokens, start + 1, length));
+    nats += cross_entropy_sum(scores.value(), ids(tokens, start + 1, length)).item();
   }
   nats /= static_cast<double>(positions * tokens.size(1));
   golden.expect("eval_nats_per_token", Tensor::full({1}, nats, DType::f64), kLossTolerance);
@@ -446,7 +446,7 @@ void run_lm_train(Golden& golden) {
   for (std::int64_t t = 0; t < positions; ++t) {
     scores[t].copy_from(stream->step(ids(tokens, t, 1)[0]));
   }
-  const double stepped = cross_entropy_sum(scores, ids(tokens, 1, positions)) /
+  const double stepped = cross_entropy_sum(scores, ids(tokens, 1, positions)).item() /
                          static_cast<double>(positions * tokens.size(1));
   golden.expect("eval_nats_per_token", Tensor::full({1}, stepped, DType::f64), kLossTolerance);
 }

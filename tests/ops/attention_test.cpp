@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <cmath>
+#include <optional>
 
 #include "ops/cpu/softmax.h"
 #include "tests/support/testing.h"
@@ -10,8 +11,21 @@ using namespace rondo::testing;
 
 namespace {
 
+AttentionMask mask_on(Device device, AttentionMask mask) {
+  for (Tensor* part : {&mask.additive, &mask.key_padding}) {
+    if (part->defined()) {
+      *part = part->to(device);
+    }
+  }
+  return mask;
+}
+
 // Attention written out for one element after the other, in f64: the specification.
-Tensor reference(const Tensor& q, const Tensor& kv, const AttentionMask& mask, std::int64_t heads) {
+Tensor reference(const Tensor& q_anywhere, const Tensor& kv_anywhere,
+                 const AttentionMask& mask_anywhere, std::int64_t heads) {
+  const Tensor q = on_cpu(q_anywhere);
+  const Tensor kv = on_cpu(kv_anywhere);
+  const AttentionMask mask = mask_on(Device::cpu(), mask_anywhere);
   const std::int64_t queries = q.size(0);
   const std::int64_t batch = q.size(1);
   const std::int64_t size = q.size(2);
@@ -76,6 +90,7 @@ AttentionMask make_mask(const Case& c, DType dtype, Generator& generator) {
     for (std::int64_t j = 0; j < mask.key_padding.numel(); j += 3) {
       mask.key_padding.data<bool>()[j] = true;
     }
+    mask.key_padding = on_test_device(mask.key_padding);
   }
   return mask;
 }
@@ -138,7 +153,7 @@ TEST_CASE("attention gradients in f32 follow f64 over several blocks", "[ops][at
   const auto run = [](const Variable& a, const Variable& b) {
     Generator same(6);
     const Variable out = attention(a, b, {true, 80, Tensor(), Tensor()}, {3, 0.3, &same});
-    backward(out, Tensor::full(out.shape(), 1.0, out.dtype()));
+    backward(out, Tensor::full(out.shape(), 1.0, out.dtype(), out.device()));
     return out.value();
   };
   REQUIRE(max_relative_error(run(q, kv), run(wide_q, wide_kv)) < 3e-6);
@@ -148,43 +163,56 @@ TEST_CASE("attention gradients in f32 follow f64 over several blocks", "[ops][at
 
 TEST_CASE("attention never touches what lies beyond a block of queries", "[ops][attention]") {
   Generator generator(24);
-  const Tensor q = random_tensor({134, 1, 4}, DType::f32, generator);
-  Tensor kv = random_tensor({134, 1, 8}, DType::f32, generator);
-  const Tensor before = attention(Variable(q), Variable(kv), {}).value().narrow(0, 128).clone();
-  for (std::int64_t j = 128; j < 134; ++j) {
-    kv[j].fill(std::numeric_limits<double>::quiet_NaN());
-  }
-  const Tensor after = attention(Variable(q), Variable(kv), {}).value().narrow(0, 128);
-  REQUIRE(same_bits(before, after));
+  const Tensor q = random_tensor({134, 64, 2}, DType::f32, generator);  // blocks of 128
+  Tensor kv = random_tensor({134, 64, 4}, DType::f32, generator);
+  const auto first_block = [&] {
+    return attention(Variable(q), Variable(kv), {}).value().narrow(0, 128).clone();
+  };
+  const Tensor before = first_block();
+  REQUIRE(max_relative_error(before, Tensor::zeros(before.shape())) > 0.0);
+  kv.narrow(128, 6).fill(std::numeric_limits<double>::quiet_NaN());
+  REQUIRE(same_bits(before, first_block()));
 }
 
 TEST_CASE("attention gives zeros where nothing is visible", "[ops][attention]") {
-  const Variable q(Tensor::full({2, 1, 2}, 1.0), true);
-  const Variable kv(Tensor::full({2, 1, 4}, 1.0), true);
+  const Variable q(Tensor::full({2, 1, 2}, 1.0, DType::f32, test_device()), true);
+  const Variable kv(Tensor::full({2, 1, 4}, 1.0, DType::f32, test_device()), true);
   AttentionMask mask;
-  mask.key_padding = Tensor::full({2, 1}, 1.0, DType::boolean);
+  mask.key_padding = on_test_device(Tensor::full({2, 1}, 1.0, DType::boolean));
   const Variable out = attention(q, kv, mask);
   REQUIRE(same_bits(out.value(), Tensor::zeros({2, 1, 2})));
-  backward(out, Tensor::full(out.shape(), 1.0));
+  backward(out, Tensor::full(out.shape(), 1.0, DType::f32, test_device()));
   REQUIRE(max_relative_error(q.grad(), Tensor::zeros(q.shape())) == 0.0);
+  REQUIRE(max_relative_error(kv.grad(), Tensor::zeros(kv.shape())) == 0.0);
 }
 
-TEST_CASE("attention explains shapes that do not fit", "[ops][attention]") {
-  const Variable q(Tensor::zeros({4, 2, 6}));
+TEST_CASE("attention explains what does not fit", "[ops][attention]") {
+  const auto zeros = [](const Shape& shape) {
+    return Variable(Tensor::zeros(shape, DType::f32, test_device()));
+  };
+  const Variable q = zeros({4, 2, 6});
   REQUIRE(error_of([&] {
-            attention(q, Variable(Tensor::zeros({3, 2, 12})), {});
+            attention(q, zeros({3, 2, 12}), {});
           }) ==
           "[attention] kv has shape [3, 2, 12]; expected (C, 2, 12) with C >= 4 for q [4, 2, 6]");
-  const Variable kv(Tensor::zeros({4, 2, 12}));
+  const Variable kv = zeros({4, 2, 12});
   REQUIRE_THAT(error_of([&] { attention(q, kv, {}, {4}); }),
                ContainsSubstring("4 heads do not divide the size 6"));
   REQUIRE_THAT(error_of([&] {
                  attention(q, kv, {}, {1, 0.5, nullptr});
                }),
                ContainsSubstring("needs a generator"));
+  AttentionMask mask;
+  mask.additive = on_test_device(Tensor::zeros({4, 4}, DType::f64));
+  REQUIRE_THAT(error_of([&] { attention(q, kv, mask); }),
+               ContainsSubstring("additive mask is f64 on ") && ContainsSubstring("expected f32"));
+  mask.additive = Tensor();
+  mask.key_padding = on_test_device(Tensor::zeros({4, 2}));
+  REQUIRE_THAT(error_of([&] { attention(q, kv, mask); }),
+               ContainsSubstring("key_padding is f32 on ") && ContainsSubstring("expected bool"));
 }
 
-TEST_CASE("softmax of a row: vectorised against plain, any length", "[ops][softmax]") {
+TEST_CASE("softmax of a row: vectorised against plain, any length", "[ops][softmax][cpu]") {
   Generator generator(25);
   for (const std::int64_t n : {1, 3, 8, 15, 16, 17, 100, 205}) {
     const Tensor row = random_tensor({n}, DType::f32, generator, -30, 30, true);
@@ -231,4 +259,127 @@ TEST_CASE("attention in bf16 stays near f32, with its gradients", "[ops][attenti
     REQUIRE(error > 0.0);
     REQUIRE(error < 0.02);  // operands are 2^-9 off
   }
+}
+
+namespace {
+
+// As many cases as ways through the kernels: rows of one warp (four to a block, the last not full),
+// of a block, and too long for one; one block of queries and several, the last shorter; windows
+// that begin anywhere; products of all batch entries and of all heads at once.
+const std::vector<Case> kGpuCases = {
+    {1, 0, 1, 1, 1},
+    {3, 2, 5, 7, 1},
+    {37, 70, 2, 6, 3, true, 21, true, true},
+    {9, 6, 1, 8, 4, false, 4, true, false},
+    {66, 650, 2, 8, 1, true, 0, false, true},
+    {5, 3, 2, 4, 2, false, 0, false, true},
+    {150, 41, 64, 1, 1},
+    {600, 200, 1, 3, 1, true, 131, false, true},
+    {2, 8300, 1, 4, 1, true, 0, true, false},
+};
+
+}  // namespace
+
+TEST_CASE("attention on a GPU follows the CPU", "[ops][attention][gpu]") {
+  struct Limit {
+    DType type;
+    double tolerance;
+  };
+  Generator generator(27);
+  for (const Case& c : kGpuCases) {
+    const AttentionMask mask = make_mask(c, DType::f32, generator);
+    const std::int64_t context = c.memory + c.queries;
+    const Tensor q =
+        random_tensor({c.queries, c.batch, c.size}, DType::f32, generator, -1, 1, true);
+    const Tensor kv = random_tensor({context, c.batch, 2 * c.size}, DType::f32, generator);
+    for (const double dropout : {0.0, 0.3}) {
+      // Half types round the weights and the gradient of scores; f32 sums up to 8302 terms.
+      for (const auto [type, tolerance] :
+           {Limit{DType::f32, 1e-5}, Limit{DType::bf16, 1e-2}, Limit{DType::f16, 1e-2}}) {
+        INFO("queries " << c.queries << " memory " << c.memory << " batch " << c.batch << " heads "
+                        << c.heads << " dropout " << dropout << " in " << name(type));
+        require_devices_agree(
+            [&](std::span<const Variable> in) {
+              Generator same(8);
+              return std::vector<Variable>{attention(in[0], in[1], mask_on(in[0].device(), mask),
+                                                     {c.heads, dropout, &same})};
+            },
+            {q, kv}, {}, type, tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention on a GPU drops what the CPU drops", "[ops][attention][gpu]") {
+  // Equal weights, one-hot values and one-hot gradients: element (i, j) of the output and (j, i) of
+  // the values' gradient are the weight of query i for position j after dropout.
+  constexpr std::int64_t kQueries = 70;
+  constexpr std::int64_t kContext = 133;
+  constexpr std::int64_t kBatch = 3;
+  constexpr std::int64_t kHeads = 2;
+  Tensor q = Tensor::zeros({kQueries, kBatch, kHeads * kContext});
+  Tensor kv = Tensor::zeros({kContext, kBatch, 2 * kHeads * kContext});
+  Tensor grad = Tensor::zeros(q.shape());
+  for (std::int64_t b = 0; b < kBatch; ++b) {
+    for (std::int64_t head = 0; head < kHeads; ++head) {
+      for (std::int64_t j = 0; j < kContext; ++j) {
+        kv[j][b].data<float>()[(kHeads + head) * kContext + j] = 1.0F;
+      }
+      for (std::int64_t i = 0; i < kQueries; ++i) {
+        grad[i][b].data<float>()[head * kContext + i] = 1.0F;
+      }
+    }
+  }
+  const auto run = [&](Device device, DType type) {
+    Generator same(9);
+    const Variable kv_there(kv.to(type).to(device), true);
+    const Variable out = attention(Variable(q.to(type).to(device)), kv_there, {true, 90, {}, {}},
+                                   {kHeads, 0.37, &same});
+    backward(out, grad.to(type).to(device));
+    return std::vector<Tensor>{out.value(), kv_there.grad()};
+  };
+  const auto kept = [](const Tensor& weights) {
+    std::vector<bool> bits;
+    for (const float weight : on_cpu(weights).to(DType::f32).values<float>()) {
+      bits.push_back(weight != 0.0F);
+    }
+    return bits;
+  };
+  const std::vector<Tensor> expected = run(Device::cpu(), DType::f32);
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    INFO(name(type));
+    const std::vector<Tensor> found = run(test_device(), type);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      REQUIRE(kept(found[i]) == kept(expected[i]));
+      REQUIRE(max_relative_error(found[i], expected[i]) < 1e-2);
+    }
+  }
+}
+
+TEST_CASE("attention on a GPU gives the same bits again", "[ops][attention][gpu]") {
+  Generator generator(28);
+  const Variable q = random_parameter({140, 3, 8}, DType::f32, generator);
+  const Variable kv = random_parameter({200, 3, 16}, DType::f32, generator);
+  const Tensor grad = random_tensor(q.shape(), DType::f32, generator);
+  const auto run = [&](bool recorded) {
+    Generator same(10);
+    for (Variable v : {q, kv}) {
+      v.zero_grad();
+    }
+    std::optional<NoGradGuard> no_grad;
+    if (!recorded) {
+      no_grad.emplace();
+    }
+    const Variable out = attention(q, kv, {}, {2, 0.2, &same});
+    if (recorded) {
+      backward(out, grad);
+    }
+    return std::vector<Tensor>{out.value(), q.grad(), kv.grad()};
+  };
+  const std::vector<Tensor> once = run(true);
+  const std::vector<Tensor> again = run(true);
+  for (std::size_t i = 0; i < once.size(); ++i) {
+    REQUIRE(same_bits(again[i], once[i]));
+  }
+  REQUIRE(same_bits(run(false)[0], once[0]));  // weights that are not kept are the same
 }

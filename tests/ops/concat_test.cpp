@@ -1,22 +1,22 @@
 #include "ops/concat.h"
 
-#include "ops/linear.h"
+#include "ops/elementwise.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
 using namespace rondo::testing;
 
 TEST_CASE("concat puts parts one after another along any dimension", "[ops][concat]") {
-  const Variable a(Tensor::from<float>({1, 2, 3, 4}, {2, 2}));
-  const Variable b(Tensor::from<float>({5, 6}, {1, 2}));
-  const Variable c(Tensor::from<float>({7, 8}, {2, 1}));
+  const Variable a(on_test_device(Tensor::from<float>({1, 2, 3, 4}, {2, 2})));
+  const Variable b(on_test_device(Tensor::from<float>({5, 6}, {1, 2})));
+  const Variable c(on_test_device(Tensor::from<float>({7, 8}, {2, 1})));
   REQUIRE(same_bits(concat({a, b}, 0).value(), Tensor::from<float>({1, 2, 3, 4, 5, 6}, {3, 2})));
   REQUIRE(same_bits(concat({c, a}, -1).value(), Tensor::from<float>({7, 1, 2, 8, 3, 4}, {2, 3})));
   REQUIRE(same_bits(concat({a}, 1).value(), a.value()));
 }
 
 TEST_CASE("concat and split move elements of any type", "[ops][concat][split]") {
-  const Variable ids(Tensor::from<std::int32_t>({1, 2, 3, 4, 5, 6}, {2, 3}));
+  const Variable ids(on_test_device(Tensor::from<std::int32_t>({1, 2, 3, 4, 5, 6}, {2, 3})));
   const auto parts = split(ids, {1, 2}, 1);
   REQUIRE(same_bits(parts[0].value(), Tensor::from<std::int32_t>({1, 4}, {2, 1})));
   REQUIRE(same_bits(parts[1].value(), Tensor::from<std::int32_t>({2, 3, 5, 6}, {2, 2})));
@@ -31,7 +31,7 @@ TEST_CASE("split undoes concat over odd sizes and every dimension", "[ops][conca
         const Shape shape{size, 5, size};
         const Variable a(random_tensor(shape, DType::f32, generator, -1, 1, offset));
         const Variable b(random_tensor(shape.with(dim, 2), DType::f32, generator, -1, 1, offset));
-        const Variable none(Tensor::empty(shape.with(dim, 0)));
+        const Variable none(on_test_device(Tensor::empty(shape.with(dim, 0))));
         for_thread_counts([&] {
           const Variable whole = concat({a, none, b}, dim);
           const auto parts = split(whole, {a.size(dim), 0, 2}, dim);
@@ -45,7 +45,7 @@ TEST_CASE("split undoes concat over odd sizes and every dimension", "[ops][conca
 }
 
 TEST_CASE("narrow is a view of rows", "[ops][narrow]") {
-  const Variable x(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {3, 2}));
+  const Variable x(on_test_device(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {3, 2})));
   const Variable rows = narrow(x, 1, 1);
   REQUIRE(same_bits(rows.value(), Tensor::from<float>({3, 4}, {1, 2})));
   REQUIRE(rows.value().shares_storage_with(x.value()));
@@ -80,19 +80,57 @@ TEST_CASE("concat, split and narrow have the right gradients", "[ops][concat][gr
 }
 
 TEST_CASE("a part of a split that nothing used has gradient zero", "[ops][split][gradient]") {
-  const Variable x(Tensor::from<double>({1, 2, 3, 4}, {2, 2}), true);
-  backward(split(x, {1, 1}, 1)[1], Tensor::from<double>({5, 6}, {2, 1}));
+  const Variable x(on_test_device(Tensor::from<double>({1, 2, 3, 4}, {2, 2})), true);
+  backward(split(x, {1, 1}, 1)[1], on_test_device(Tensor::from<double>({5, 6}, {2, 1})));
   REQUIRE(same_bits(x.grad(), Tensor::from<double>({0, 5, 0, 6}, {2, 2})));
 }
 
 TEST_CASE("gradients handed on by concat stay apart", "[ops][concat][gradient]") {
   // Both parts have a second use, whose gradient is added in place.
-  const Variable a(Tensor::from<double>({2}, {1, 1}), true);
-  const Variable b(Tensor::from<double>({3}, {1, 1}), true);
-  const Variable product = matmul(a, b);
-  backward(concat({a, b, product}, 0), Tensor::from<double>({10, 20, 1}, {3, 1}));
+  const Variable a(on_test_device(Tensor::from<double>({2}, {1, 1})), true);
+  const Variable b(on_test_device(Tensor::from<double>({3}, {1, 1})), true);
+  const Variable product = mul(a, b);
+  backward(concat({a, b, product}, 0), on_test_device(Tensor::from<double>({10, 20, 1}, {3, 1})));
   REQUIRE(a.grad().item() == 13.0);
   REQUIRE(b.grad().item() == 22.0);
+}
+
+TEST_CASE("concat, split and narrow agree between devices", "[ops][concat][split][gpu]") {
+  Generator generator(3);
+  // Runs of 1 to 5 and of hundreds of words of every size: 16 bytes down to 2.
+  for (const std::int64_t size : {1, 3, 4, 8, 40, 300}) {
+    for (const int dim : {0, 1, 2}) {
+      const Shape shape{3, 5, size};
+      const std::vector<Tensor> inputs = {random_tensor(shape, DType::f32, generator),
+                                          random_tensor(shape.with(dim, 2), DType::f32, generator)};
+      for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+        INFO("size " << size << ", dim " << dim << ", " << name(type));
+        require_devices_agree(
+            [&](std::span<const Variable> in) {
+              const Variable whole = concat({in[0], in[1], in[0]}, dim);
+              std::vector<Variable> outputs = split(whole, {1, whole.size(dim) - 3, 0, 2}, dim);
+              outputs.push_back(narrow(in[0], 1, 2));
+              return outputs;
+            },
+            inputs, {}, type, type == DType::f32 ? 1e-7 : 1e-2);
+      }
+    }
+  }
+}
+
+TEST_CASE("concat of many runs and of single bytes", "[ops][concat][split]") {
+  constexpr std::int64_t kRuns = 70000;  // more than a grid has rows
+  std::vector<std::uint8_t> bytes;
+  for (std::int64_t i = 0; i < 3 * kRuns; ++i) {
+    bytes.push_back(static_cast<std::uint8_t>(i * i % 251));
+  }
+  const Variable x(on_test_device(Tensor::from(bytes, {kRuns, 3})));
+  const auto parts = split(x, {1, 2}, 1);
+  const Tensor second = on_cpu(parts[1].value());
+  for (const std::int64_t run : {std::int64_t{0}, std::int64_t{65535}, kRuns - 1}) {
+    REQUIRE(second.data<std::uint8_t>()[2 * run] == bytes[static_cast<std::size_t>(3 * run + 1)]);
+  }
+  REQUIRE(same_bits(concat(parts, 1).value(), x.value()));
 }
 
 TEST_CASE("concat, split and narrow explain what does not fit", "[ops][concat]") {

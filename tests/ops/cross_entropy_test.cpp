@@ -1,6 +1,7 @@
 #include "ops/cross_entropy.h"
 
 #include <cmath>
+#include <limits>
 
 #include "ops/elementwise.h"
 #include "tests/support/testing.h"
@@ -10,8 +11,10 @@ using namespace rondo::testing;
 
 namespace {
 
+// On the CPU, as trainers have them.
 Tensor random_targets(const Shape& shape, std::int64_t limit, Generator& generator) {
-  const Tensor values = random_tensor(shape, DType::f64, generator, 0, static_cast<double>(limit));
+  const Tensor values =
+      on_cpu(random_tensor(shape, DType::f64, generator, 0, static_cast<double>(limit)));
   std::vector<std::int32_t> targets;
   for (const double value : values.values<double>()) {
     targets.push_back(static_cast<std::int32_t>(value));
@@ -23,13 +26,15 @@ Tensor random_targets(const Shape& shape, std::int64_t limit, Generator& generat
 
 TEST_CASE("cross_entropy is the mean of the negative log softmax", "[ops][cross_entropy]") {
   // Softmax (1/6, 2/6, 3/6) and (1/2, 1/4, 1/4).
-  const Variable logits(
-      Tensor::from<double>({0, std::log(2.0), std::log(3.0), std::log(2.0), 0, 0}, {2, 3}), true);
+  const Variable logits(on_test_device(Tensor::from<double>(
+                            {0, std::log(2.0), std::log(3.0), std::log(2.0), 0, 0}, {2, 3})),
+                        true);
   const Tensor targets = Tensor::from<std::int32_t>({2, 1}, {2});
   const Variable loss = cross_entropy(logits, targets);
   REQUIRE(loss.shape() == Shape{1});
   REQUIRE(loss.value().item() == Approx((std::log(2.0) + std::log(4.0)) / 2).epsilon(1e-14));
-  REQUIRE(cross_entropy_sum(logits.value(), targets) == Approx(std::log(8.0)).epsilon(1e-14));
+  REQUIRE(cross_entropy_sum(logits.value(), targets).item() ==
+          Approx(std::log(8.0)).epsilon(1e-14));
   backward(loss);
   const Tensor expected = Tensor::from<double>(
       {1.0 / 12, 2.0 / 12, 3.0 / 12 - 0.5, 1.0 / 4, 1.0 / 8 - 0.5, 1.0 / 8}, {2, 3});
@@ -37,7 +42,8 @@ TEST_CASE("cross_entropy is the mean of the negative log softmax", "[ops][cross_
 }
 
 TEST_CASE("cross_entropy is safe for large logits", "[ops][cross_entropy]") {
-  const Variable logits(Tensor::from<float>({3e4F, -3e4F, 0, -3e4F, -3e4F, -3e4F}, {2, 3}), true);
+  const Variable logits(
+      on_test_device(Tensor::from<float>({3e4F, -3e4F, 0, -3e4F, -3e4F, -3e4F}, {2, 3})), true);
   const Variable loss = cross_entropy(logits, Tensor::from<std::int32_t>({1, 0}, {2}));
   REQUIRE(loss.value().item() == Approx((6e4 + std::log(3.0)) / 2));
   backward(loss);
@@ -63,7 +69,7 @@ TEST_CASE("cross_entropy agrees between f32 and f64 over odd sizes", "[ops][cros
           // Exponentials in f32 of differences of up to 10; sums are double inside.
           REQUIRE(max_relative_error(loss.value(), expected.value()) < 1e-6);
           REQUIRE(max_relative_error(narrow.grad(), wide.grad()) < 1e-6);
-          REQUIRE(cross_entropy_sum(logits, targets) ==
+          REQUIRE(cross_entropy_sum(logits, targets).item() ==
                   Approx(expected.value().item() * static_cast<double>(rows)).epsilon(1e-6));
         });
       }
@@ -117,6 +123,68 @@ TEST_CASE("cross_entropy gives the same bits for every thread count", "[ops][cro
   for (const std::vector<Tensor>& tensors : found) {
     REQUIRE(same_bits(tensors[0], found[0][0]));
     REQUIRE(same_bits(tensors[1], found[0][1]));
+  }
+}
+
+TEST_CASE("cross_entropy agrees between devices", "[ops][cross_entropy][gpu]") {
+  Generator generator(5);
+  // Rows that a warp holds, and longer ones; several blocks of them; a gradient other than 1.
+  for (const Shape& shape : {Shape{1, 1}, Shape{3, 2}, Shape{5, 7, 32}, Shape{9, 205},
+                             Shape{130, 33}, Shape{4, 256}, Shape{3, 257}, Shape{2, 2, 1500}}) {
+    const Tensor logits = random_tensor(shape, DType::f32, generator, -5, 5);
+    const Tensor targets =
+        random_targets(Shape(std::span(shape.begin(), shape.end() - 1)), shape.back(), generator);
+    for (const auto& [type, tolerance] :
+         {std::pair(DType::f32, 1e-6), std::pair(DType::bf16, 1e-2), std::pair(DType::f16, 1e-2)}) {
+      INFO("shape " << shape.str() << ", " << name(type));
+      require_devices_agree(
+          [&](std::span<const Variable> in) {
+            return std::vector<Variable>{cross_entropy(in[0], targets),
+                                         scale(cross_entropy(in[0], targets), -3.0)};
+          },
+          {logits}, {}, type, tolerance);
+      REQUIRE(cross_entropy_sum(logits.to(type), targets).item() ==
+              Approx(cross_entropy_sum(on_cpu(logits.to(type)).to(DType::f32), targets).item())
+                  .epsilon(1e-6));
+    }
+  }
+}
+
+TEST_CASE("cross_entropy survives numbers that are none", "[ops][cross_entropy]") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::int64_t v : {3, 300}) {
+    Tensor values = Tensor::zeros({2, v});
+    values.data<float>()[1] = -kInfinity;  // an impossible class is none of the row's
+    const Tensor targets = Tensor::from<std::int32_t>({0, 2}, {2});
+    const Variable logits(on_test_device(values), true);
+    const Variable loss = cross_entropy(logits, targets);
+    const auto classes = static_cast<double>(v);
+    REQUIRE(loss.value().item() ==
+            Approx((std::log(classes - 1) + std::log(classes)) / 2).epsilon(1e-6));
+    backward(loss);
+    REQUIRE(on_cpu(logits.grad()).data<float>()[1] == 0.0F);
+    values.data<float>()[v] = kNan;
+    REQUIRE(std::isnan(cross_entropy(Variable(on_test_device(values)), targets).value().item()));
+  }
+}
+
+TEST_CASE("targets on the GPU that do not exist make the loss NaN", "[ops][cross_entropy][gpu]") {
+  for (const std::int64_t v : {5, 300}) {
+    for (const std::int32_t bad : {-1, static_cast<int>(v), std::numeric_limits<int>::max()}) {
+      const Variable logits(on_test_device(Tensor::zeros({3, v})), true);
+      const Tensor targets = on_test_device(Tensor::from<std::int32_t>({0, bad, 1}, {3}));
+      const Variable loss = cross_entropy(logits, targets);
+      REQUIRE(std::isnan(loss.value().item()));
+      backward(loss);
+      const Tensor grad = on_cpu(logits.grad());
+      for (std::int64_t i = 0; i < grad.numel(); ++i) {
+        REQUIRE(std::isnan(grad.data<float>()[i]) == (i / v == 1));
+      }
+      // Seen before anything runs where they are on the CPU.
+      REQUIRE_THAT(error_of([&] { cross_entropy(logits, on_cpu(targets)); }),
+                   ContainsSubstring("at position 1 of shape [3] is out of range"));
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ops/cpu/dropout_mask.h"
 #include "tests/support/testing.h"
@@ -14,6 +15,7 @@ TEST_CASE("dropout keeps the elements whose random word is large enough", "[ops]
   for (const std::int64_t size : {1, 3, 17, 1000, 40001}) {  // the last is work for two threads
     for (const bool offset : {false, true}) {
       const Tensor x = random_tensor({size}, DType::f32, generator, -1, 1, offset);
+      const Tensor values = on_cpu(x);
       for (const double p : {0.1, 0.5, 0.99}) {
         const Generator before = generator;
         const RandomStream stream = Generator(before).next();
@@ -23,15 +25,14 @@ TEST_CASE("dropout keeps the elements whose random word is large enough", "[ops]
           const bool kept =
               unit_float(stream.word(static_cast<std::uint64_t>(i))) >= static_cast<float>(p);
           expected_mask.push_back(kept ? static_cast<float>(1.0 / (1.0 - p)) : 0.0F);
-          expected.push_back(
-              kept ? x.values<float>()[static_cast<std::size_t>(i)] * expected_mask.back() : 0.0F);
+          expected.push_back(kept ? values.data<float>()[i] * expected_mask.back() : 0.0F);
         }
         for_thread_counts([&] {
           generator = before;
           REQUIRE(same_bits(dropout(Variable(x), p, generator).value(),
                             Tensor::from(expected, {size})));
           generator = before;
-          REQUIRE(same_bits(dropout_mask({size}, p, DType::f32, generator),
+          REQUIRE(same_bits(dropout_mask({size}, p, DType::f32, generator, test_device()),
                             Tensor::from(expected_mask, {size})));
           REQUIRE(generator.next_stream() == before.next_stream() + 1);
         });
@@ -44,7 +45,7 @@ TEST_CASE("dropout masks have the right share of zeros and mean 1", "[ops][dropo
   Generator generator(2);
   constexpr std::int64_t kCount = 100000;
   for (const double p : {0.1, 0.22, 0.5, 0.9}) {
-    const Tensor mask = dropout_mask({kCount}, p, DType::f64, generator);
+    const Tensor mask = on_cpu(dropout_mask({kCount}, p, DType::f64, generator, test_device()));
     const auto values = mask.values<double>();
     const auto kept = std::count_if(values.begin(), values.end(), [](double v) { return v != 0; });
     const double share = static_cast<double>(kept) / kCount;
@@ -55,18 +56,19 @@ TEST_CASE("dropout masks have the right share of zeros and mean 1", "[ops][dropo
 
 TEST_CASE("each call of dropout has a mask of its own", "[ops][dropout]") {
   Generator generator(3);
-  const Tensor first = dropout_mask({100}, 0.5, DType::f32, generator);
-  REQUIRE_FALSE(same_bits(first, dropout_mask({100}, 0.5, DType::f32, generator)));
+  const auto next = [&] { return dropout_mask({100}, 0.5, DType::f32, generator, test_device()); };
+  const Tensor first = next();
+  REQUIRE_FALSE(same_bits(first, next()));
 }
 
 TEST_CASE("backward of dropout uses the mask of forward", "[ops][dropout][gradient]") {
   Generator generator(4);
   for (const std::int64_t size : {1, 3, 17, 40001}) {
     for_thread_counts([&] {
-      const Variable x(Tensor::full({size}, 1.0, DType::f64), true);
+      const Variable x(Tensor::full({size}, 1.0, DType::f64, test_device()), true);
       const Variable y = dropout(x, 0.3, generator);
       const Generator after = generator;
-      backward(y, Tensor::full({size}, 1.0, DType::f64));
+      backward(y, Tensor::full({size}, 1.0, DType::f64, test_device()));
       REQUIRE(same_bits(x.grad(), y.value()));
       REQUIRE(generator.next_stream() == after.next_stream());
     });
@@ -79,7 +81,7 @@ TEST_CASE("backward of dropout uses the mask of forward", "[ops][dropout][gradie
       {random_parameter({3, 17}, DType::f64, generator, -1, 1, true)});
 }
 
-TEST_CASE("dropout masks made on vectors are those made word by word", "[ops][dropout]") {
+TEST_CASE("dropout masks made on vectors are those made word by word", "[ops][dropout][cpu]") {
   for (const RandomStream stream : {RandomStream{1, 2}, RandomStream{~0ULL, 1ULL << 40U}}) {
     for (const std::int64_t first : {std::int64_t{0}, std::int64_t{5}, std::int64_t{1} << 33}) {
       for (const float p : {1e-9F, 0.1F, 0.5F, 0.999F}) {
@@ -93,7 +95,7 @@ TEST_CASE("dropout masks made on vectors are those made word by word", "[ops][dr
   }
 }
 
-TEST_CASE("a dropout mask is applied to any number of elements", "[ops][dropout]") {
+TEST_CASE("a dropout mask is applied to any number of elements", "[ops][dropout][cpu]") {
   Generator generator(8);
   std::vector<std::uint8_t> bits(2 * 8);
   cpu::make_dropout_mask(generator.next(), 0.5F, 0, 2, bits.data());
@@ -109,11 +111,46 @@ TEST_CASE("a dropout mask is applied to any number of elements", "[ops][dropout]
   }
 }
 
+TEST_CASE("dropout agrees between devices", "[ops][dropout][gpu]") {
+  Generator generator(9);
+  // Less than a group of 8, several, several blocks; a last group that is not full.
+  for (const std::int64_t size : {1, 7, 8, 40, 2049, 5000}) {
+    const Tensor x = random_tensor({size}, DType::f32, generator);
+    for (const double p : {0.1, 0.5}) {
+      for (const auto& [type, tolerance] :
+           {std::pair(DType::f32, 1e-7), std::pair(DType::bf16, 1e-2),
+            std::pair(DType::f16, 1e-2)}) {
+        INFO("size " << size << ", p " << p << ", " << name(type));
+        require_devices_agree(
+            [&, p = p](std::span<const Variable> in) {
+              Generator same(10);
+              return std::vector<Variable>{dropout(in[0], p, same)};
+            },
+            {x}, {}, type, tolerance);
+        Generator same(11);
+        const Tensor expected = dropout_mask({size}, p, DType::f32, same);
+        same = Generator(11);
+        REQUIRE(same_bits(dropout_mask({size}, p, type, same, test_device()), expected.to(type)));
+      }
+    }
+  }
+}
+
+TEST_CASE("dropout drops infinities and NaN", "[ops][dropout]") {
+  Generator generator(12);
+  const Variable x(on_test_device(Tensor::full({100}, std::numeric_limits<double>::infinity())));
+  const Tensor y = on_cpu(dropout(x, 0.5, generator).value());
+  const auto values = y.values<float>();
+  REQUIRE(std::any_of(values.begin(), values.end(), [](float v) { return v == 0.0F; }));
+  REQUIRE(std::none_of(values.begin(), values.end(), [](float v) { return std::isnan(v); }));
+}
+
 TEST_CASE("dropout with p = 0 does nothing and draws nothing", "[ops][dropout]") {
   Generator generator(6);
-  const Variable x(Tensor::zeros({3}));
+  const Variable x(on_test_device(Tensor::zeros({3})));
   REQUIRE(dropout(x, 0.0, generator).value().raw() == x.value().raw());
-  REQUIRE(same_bits(dropout_mask({3}, 0.0, DType::f32, generator), Tensor::full({3}, 1.0)));
+  REQUIRE(same_bits(dropout_mask({3}, 0.0, DType::f32, generator, test_device()),
+                    Tensor::full({3}, 1.0)));
   REQUIRE(generator.next_stream() == 0);
 }
 

@@ -303,7 +303,7 @@ TEST_CASE("what multiplies has a name", "[ops][matmul]") {
   }
 }
 
-TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf16][cpu]") {
+TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][cpu][bf16][cpu]") {
   if (!cpu::has_bf16_products()) {
     WARN("this processor has no bf16 products: not compared");
     return;
@@ -340,7 +340,7 @@ TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf
   }
 }
 
-TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][bf16][cpu]") {
+TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][cpu][bf16][cpu]") {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   std::vector<float> values{
       0.0F,          -0.0F,   1.0F,      0x1.01p0F,  0x1.03p0F,

@@ -1,0 +1,128 @@
+// out = softmax(scale * q k^T) v for one query a row, over the keys and values kept of it.
+//
+// Must read keys and values once: 8 * rows * filled * head_size bytes. A row of a single stream
+// with one head may be all there is, so its positions are cut into pieces of 16, a block each:
+// eight warps take the products of two keys with q, the first warp their softmax, and then a thread
+// sums a column of the values, its 16 loads under way together. A second kernel weighs the results
+// of the pieces by their shares of all exponentials, a thread a column; they are one sixteenth of
+// the values. Both go by sizes alone, in a fixed order.
+#include "cuda_kernels/attention_step.h"
+
+#include <limits>
+
+#include "cuda_kernels/common/rows_dot.cuh"
+
+namespace rondo::cuda {
+namespace {
+
+constexpr int kPiece = static_cast<int>(kAttentionStepPiece);
+constexpr int kThreads = 256;
+static_assert(kPiece == 2 * (kThreads / kWarpSize), "a warp takes two keys");
+
+__global__ void attention_store_kernel(AttentionStore store) {
+  const std::int64_t size = store.heads * store.head_size;
+  const std::int64_t i = first_item();
+  if (i >= store.positions * store.streams * 2 * size) {
+    return;
+  }
+  const std::int64_t column = i % (2 * size);
+  const std::int64_t s = i / (2 * size) % store.streams;
+  const std::int64_t position = i / (2 * size * store.streams);
+  const std::int64_t from = store.one_for_all ? position : position * store.streams + s;
+  const bool is_key = column < size;
+  const std::int64_t head = (is_key ? column : column - size) / store.head_size;
+  const std::int64_t row = (s * store.heads + head) * store.slots + store.first_slot + position;
+  float* to = is_key ? store.keys : store.values;
+  to[row * store.head_size + column % store.head_size] = store.kv[from * 2 * size + column];
+}
+
+template <bool vectors>
+__global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep step) {
+  __shared__ float weights[kPiece];
+  const int lane = lane_index();
+  const int warp = warp_index();
+  const std::int64_t row = blockIdx.x / step.pieces;
+  const std::int64_t begin = blockIdx.x % step.pieces * kPiece;
+  const int count = static_cast<int>(min(static_cast<std::int64_t>(kPiece), step.filled - begin));
+  const std::int64_t first = (row * step.slots + begin) * step.head_size;
+
+  if (2 * warp < count) {
+    // Beyond the last key it is taken again, and not kept.
+    const float* const keys[2] = {
+        step.keys + first + 2 * warp * step.head_size,
+        step.keys + first + min(2 * warp + 1, count - 1) * step.head_size};
+    const float* const q[1] = {step.q + row * step.head_size};
+    float scores[2][1];
+    rows_dot<vectors>(keys, q, step.head_size, scores);
+    if (lane < 2) {
+      weights[2 * warp + lane] = step.scale * (lane == 0 ? scores[0][0] : scores[1][0]);
+    }
+  }
+  __syncthreads();
+  if (warp == 0) {
+    const float score = lane < count ? weights[lane] : -std::numeric_limits<float>::infinity();
+    const float largest = warp_max(score);
+    const float exponential = lane < count ? expf(score - largest) : 0.0F;
+    const float sum = warp_sum(exponential);
+    if (lane < kPiece) {
+      weights[lane] = exponential / sum;
+    }
+    if (lane == 0) {
+      step.log_sums[blockIdx.x] = largest + logf(sum);
+    }
+  }
+  __syncthreads();
+  for (std::int64_t column = threadIdx.x; column < step.head_size; column += kThreads) {
+    float values[kPiece];
+    for (int i = 0; i < kPiece; ++i) {
+      values[i] = i < count ? step.values[first + i * step.head_size + column] : 0.0F;
+    }
+    float sum = 0.0F;
+    for (int i = 0; i < kPiece; ++i) {
+      sum = fmaf(weights[i], values[i], sum);
+    }
+    step.partial[blockIdx.x * step.head_size + column] = sum;
+  }
+}
+
+__global__ void combine_pieces_kernel(AttentionStep step) {
+  const std::int64_t i = first_item();
+  if (i >= step.rows * step.head_size) {
+    return;
+  }
+  const std::int64_t row = i / step.head_size;
+  const float* log_sums = step.log_sums + row * step.pieces;
+  const float* partial = step.partial + row * step.pieces * step.head_size + i % step.head_size;
+  float largest = log_sums[0];
+  for (std::int64_t piece = 1; piece < step.pieces; ++piece) {
+    largest = fmaxf(largest, log_sums[piece]);
+  }
+  float total = 0.0F;
+  float sum = 0.0F;
+  for (std::int64_t piece = 0; piece < step.pieces; ++piece) {
+    const float share = expf(log_sums[piece] - largest);
+    total += share;
+    sum = fmaf(share, partial[piece * step.head_size], sum);
+  }
+  step.out[i] = sum / total;
+}
+
+}  // namespace
+
+void attention_store(const AttentionStore& store, Stream stream) {
+  const std::int64_t count = store.positions * store.streams * 2 * store.heads * store.head_size;
+  launch("attention_store", attention_store_kernel, grid_over(count), stream, store);
+}
+
+void attention_step(const AttentionStep& step, Stream stream) {
+  const Grid grid{dim3(static_cast<unsigned>(step.rows * step.pieces)), dim3(kThreads)};
+  if (takes_vectors(step.q, step.head_size)) {
+    launch("attention_step", attend_piece_kernel<true>, grid, stream, step);
+  } else {
+    launch("attention_step", attend_piece_kernel<false>, grid, stream, step);
+  }
+  launch("attention_step", combine_pieces_kernel, grid_over(step.rows * step.head_size, 128),
+         stream, step);
+}
+
+}  // namespace rondo::cuda

@@ -1,0 +1,312 @@
+#include "ops/attention_gpu.h"
+
+#include "core/element.h"
+#include "cuda_kernels/attention.h"
+#include "cuda_kernels/gemm.h"
+#include "ops/device.h"
+
+// Queries go in blocks, each multiplied with the part of the context that it can see: all heads of
+// all batch entries at once. Scores are f32 (f64 for f64) and live for one block only; the weights
+// are kept for the gradient, in the type of the products' operands.
+//
+// The gradient of scores is made for all queries before the products that give those of keys and
+// values: each piece of the context then takes one product over all queries that see it. A sum over
+// blocks of queries would need an f32 buffer of (C, B, 2n), more than two of (B, heads, T, C) in a
+// half type for the usual sizes, and would read and write it once a block.
+
+namespace rondo {
+namespace {
+
+using cuda::Transpose;
+
+// Queries of all heads in one block: products of so many rows fill a GPU, even where one of their
+// sizes is a few hundred. But a block is no longer than kMaxBlock, for what lies beyond the causal
+// edge is computed in vain, half a block for each query.
+constexpr std::int64_t kRows = 8192;
+constexpr std::int64_t kMinBlock = 128;
+constexpr std::int64_t kMaxBlock = 512;
+constexpr std::int64_t kBlockStep = 64;
+
+// Rows of scores and weights begin at multiples of this many elements, and products at such
+// columns: 16 bytes of any type.
+constexpr std::int64_t kAlignment = 8;
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t to) { return divide_up(a, to) * to; }
+
+struct QueryBlock {
+  std::int64_t begin, end;
+  ContextRange shown;
+  std::int64_t rows() const { return end - begin; }
+};
+
+// All queries in blocks of the same length, but for the last.
+std::vector<QueryBlock> query_blocks(const AttentionCall& a) {
+  const std::int64_t most = std::clamp(kRows / (a.batch * a.heads), kMinBlock, kMaxBlock);
+  const std::int64_t rows = round_up(divide_up(a.queries, divide_up(a.queries, most)), kBlockStep);
+  std::vector<QueryBlock> blocks;
+  for (std::int64_t begin = 0; begin < a.queries; begin += rows) {
+    const std::int64_t end = std::min(begin + rows, a.queries);
+    ContextRange shown = a.visible(begin, end);
+    shown.begin = shown.begin / kAlignment * kAlignment;
+    blocks.push_back({begin, end, shown});
+  }
+  return blocks;
+}
+
+// A part of the context of which every block of queries sees all or nothing, and the queries that
+// see it.
+struct ContextPiece {
+  ContextRange positions;
+  std::int64_t first_query, end_query;
+};
+
+std::vector<ContextPiece> context_pieces(const std::vector<QueryBlock>& blocks) {
+  std::vector<std::int64_t> edges;
+  for (const QueryBlock& block : blocks) {
+    edges.insert(edges.end(), {block.shown.begin, block.shown.end});
+  }
+  std::sort(edges.begin(), edges.end());
+  edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+  std::vector<ContextPiece> pieces;
+  for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
+    const ContextRange positions{edges[i], edges[i + 1]};
+    const auto sees = [&](const QueryBlock& block) {
+      return block.shown.begin <= positions.begin && positions.end <= block.shown.end;
+    };
+    const auto first = std::find_if(blocks.begin(), blocks.end(), sees);
+    const auto last = std::find_if(blocks.rbegin(), blocks.rend(), sees);
+    pieces.push_back({positions, first->begin, last->end});
+  }
+  return pieces;
+}
+
+// A matrix for every head of every batch entry, in one tensor. Distances count elements.
+struct Matrices {
+  Tensor tensor;
+  std::int64_t first, row_stride, batch_stride, head_stride;
+
+  Matrices from_row(std::int64_t row) const {
+    return {tensor, first + row * row_stride, row_stride, batch_stride, head_stride};
+  }
+  Matrices from_column(std::int64_t column) const {
+    return {tensor, first + column, row_stride, batch_stride, head_stride};
+  }
+  void* at(std::int64_t b, std::int64_t head) const {
+    Tensor handle = tensor;
+    const std::int64_t element = first + b * batch_stride + head * head_stride;
+    return static_cast<std::byte*>(handle.raw()) +
+           static_cast<std::size_t>(element) * size_of(tensor.dtype());
+  }
+  template <typename T>
+  T* data() const {
+    Tensor handle = tensor;
+    return handle.device_data<T>() + first;
+  }
+};
+
+// x (positions, B, width): a matrix has a row for each position, and the columns of its head.
+Matrices by_position(const AttentionCall& a, const Tensor& x) {
+  return {x, 0, a.batch * x.size(2), x.size(2), a.head_size()};
+}
+
+// Room for `rows` rows of scores or weights of every head.
+Tensor empty_rows(const AttentionCall& a, std::int64_t rows, DType dtype, Device device) {
+  return Tensor::empty({a.batch * a.heads, rows, round_up(a.context, kAlignment)}, dtype, device);
+}
+
+// What empty_rows gave.
+Matrices by_head(const AttentionCall& a, const Tensor& rows) {
+  const std::int64_t matrix = rows.size(1) * rows.size(2);
+  return {rows, 0, rows.size(2), a.heads * matrix, matrix};
+}
+
+// z = alpha op(x) op(y) for all heads. `product` has the rest. The distance between the matrices
+// of one product has to be constant, so there is one for each head, with all batch entries; or for
+// each batch entry, with all heads, where those are more. (`auto`: only builds with CUDA have the
+// body.)
+void multiply(const AttentionCall& a, cuda::Gemm product, const Matrices& x, const Matrices& y,
+              const Matrices& z, auto stream) {
+  const bool all_heads = a.heads > a.batch;
+  product.operands = x.tensor.dtype();
+  product.result = z.tensor.dtype();
+  product.tf32 = a.precision == Precision::tf32;
+  product.lda = x.row_stride;
+  product.ldb = y.row_stride;
+  product.ldc = z.row_stride;
+  product.batch = all_heads ? a.heads : a.batch;
+  product.stride_a = all_heads ? x.head_stride : x.batch_stride;
+  product.stride_b = all_heads ? y.head_stride : y.batch_stride;
+  product.stride_c = all_heads ? z.head_stride : z.batch_stride;
+  for (std::int64_t i = 0; i < (all_heads ? a.batch : a.heads); ++i) {
+    const std::int64_t b = all_heads ? i : 0;
+    const std::int64_t head = all_heads ? 0 : i;
+    product.a = x.at(b, head);
+    product.b = y.at(b, head);
+    product.c = z.at(b, head);
+    cuda::gemm(product, stream);
+  }
+}
+
+cuda::AttentionBlock kernel_block(const AttentionCall& a, const QueryBlock& block,
+                                  const Matrices& scores, const Matrices& weights,
+                                  const Matrices& dropped) {
+  cuda::AttentionBlock result;
+  result.batch = a.batch;
+  result.heads = a.heads;
+  result.queries = a.queries;
+  result.context = a.context;
+  result.first = block.begin;
+  result.rows = block.rows();
+  result.begin = block.shown.begin;
+  result.end = block.shown.end;
+  result.row_stride = weights.row_stride;
+  result.scores_head_stride = scores.head_stride;
+  result.weights_head_stride = weights.head_stride;
+  result.dropped_head_stride = dropped.head_stride;
+  result.causal = a.mask.causal;
+  result.window = a.mask.window;
+  result.key_padding = device_data_or_null<bool>(a.mask.key_padding);
+  result.dropout = static_cast<float>(a.dropout);
+  result.kept_factor = 1.0 / (1.0 - a.dropout);
+  result.seed = a.stream.seed;
+  result.stream = a.stream.stream;
+  return result;
+}
+
+// out = attention of q and kv. The weights go to `kept` (B * heads, T, C rounded up), which may be
+// undefined.
+template <typename A>
+void forward(const AttentionCall& a, const Tensor& q, const Tensor& kv, const Tensor& kept,
+             const Tensor& out, cuda::Stream stream) {
+  const std::vector<QueryBlock> blocks = query_blocks(a);
+  const auto scratch = [&](DType dtype) {
+    return empty_rows(a, blocks.front().rows(), dtype, q.device());
+  };
+  const Tensor block_weights = kept.defined() ? Tensor() : scratch(dtype_of<A>);
+  const Tensor block_scores = is_half<A> ? scratch(dtype_of<ComputeType<A>>) : Tensor();
+  const Tensor block_dropped = a.dropout > 0.0 ? scratch(dtype_of<A>) : Tensor();
+  const Matrices keys = by_position(a, kv);
+  const Matrices values = keys.from_column(a.size);
+  for (const QueryBlock& block : blocks) {
+    const std::int64_t begin = block.shown.begin;
+    const Matrices weights =
+        kept.defined() ? by_head(a, kept).from_row(block.begin) : by_head(a, block_weights);
+    const Matrices scores = is_half<A> ? by_head(a, block_scores) : weights;  // else in their place
+    const Matrices dropped = a.dropout > 0.0 ? by_head(a, block_dropped) : weights;
+    multiply(a,
+             {.transpose_b = Transpose::yes,
+              .m = block.rows(),
+              .n = block.shown.size(),
+              .k = a.head_size(),
+              .alpha = a.scale()},
+             by_position(a, q).from_row(block.begin), keys.from_row(begin),
+             scores.from_column(begin), stream);
+    cuda::attention_weights<A>(
+        kernel_block(a, block, scores, weights, dropped), scores.data<ComputeType<A>>(),
+        device_data_or_null<ComputeType<A>>(a.mask.additive), weights.data<A>(),
+        a.dropout > 0.0 ? dropped.data<A>() : nullptr, stream);
+    multiply(a, {.m = block.rows(), .n = a.head_size(), .k = block.shown.size()},
+             dropped.from_column(begin), values.from_row(begin),
+             by_position(a, out).from_row(block.begin), stream);
+  }
+}
+
+// grad_q and grad_kv, which are written. `kept` is from forward.
+template <typename A>
+void backward(const AttentionCall& a, const Tensor& q, const Tensor& kv, const Tensor& kept,
+              const Tensor& grad_out, const Tensor& grad_q, Tensor& grad_kv, cuda::Stream stream) {
+  const std::vector<QueryBlock> blocks = query_blocks(a);
+  const Tensor all_grad_scores = empty_rows(a, a.queries, dtype_of<A>, q.device());
+  const Tensor all_dropped =
+      a.dropout > 0.0 ? empty_rows(a, a.queries, dtype_of<A>, q.device()) : kept;
+  const Tensor block_grads =
+      is_half<A> ? empty_rows(a, blocks.front().rows(), dtype_of<ComputeType<A>>, q.device())
+                 : Tensor();
+  const Matrices keys = by_position(a, kv);
+  const Matrices values = keys.from_column(a.size);
+  for (const QueryBlock& block : blocks) {
+    const std::int64_t begin = block.shown.begin;
+    const Matrices weights = by_head(a, kept).from_row(block.begin);
+    const Matrices dropped = by_head(a, all_dropped).from_row(block.begin);
+    const Matrices grad_scores = by_head(a, all_grad_scores).from_row(block.begin);
+    const Matrices grad_dropped = is_half<A> ? by_head(a, block_grads) : grad_scores;
+    multiply(a,
+             {.transpose_b = Transpose::yes,
+              .m = block.rows(),
+              .n = block.shown.size(),
+              .k = a.head_size()},
+             by_position(a, grad_out).from_row(block.begin), values.from_row(begin),
+             grad_dropped.from_column(begin), stream);
+    cuda::attention_weights_gradient<A>(kernel_block(a, block, grad_dropped, weights, dropped),
+                                        weights.data<A>(), grad_dropped.data<ComputeType<A>>(),
+                                        grad_scores.data<A>(),
+                                        a.dropout > 0.0 ? dropped.data<A>() : nullptr, stream);
+    multiply(a,
+             {.m = block.rows(), .n = a.head_size(), .k = block.shown.size(), .alpha = a.scale()},
+             grad_scores.from_column(begin), keys.from_row(begin),
+             by_position(a, grad_q).from_row(block.begin), stream);
+  }
+
+  const Matrices grad_keys = by_position(a, grad_kv);
+  const Matrices grad_values = grad_keys.from_column(a.size);
+  for (const ContextPiece& piece : context_pieces(blocks)) {
+    const auto [begin, end] = piece.positions;
+    cuda::Gemm product{.transpose_a = Transpose::yes,
+                       .m = end - begin,
+                       .n = a.head_size(),
+                       .k = piece.end_query - piece.first_query};
+    multiply(a, product, by_head(a, all_dropped).from_row(piece.first_query).from_column(begin),
+             by_position(a, grad_out).from_row(piece.first_query), grad_values.from_row(begin),
+             stream);
+    product.alpha = a.scale();
+    multiply(a, product, by_head(a, all_grad_scores).from_row(piece.first_query).from_column(begin),
+             by_position(a, q).from_row(piece.first_query), grad_keys.from_row(begin), stream);
+  }
+  grad_kv.narrow(0, blocks.front().shown.begin).fill(0.0);  // positions that no window reaches
+}
+
+// The type of the products' operands: that of tensors, or, for f32 tensors, what `precision` rounds
+// them to.
+DType operand_type(DType tensors, Precision precision) {
+  return tensors == DType::f32 ? activation_type(precision, Device::cuda(0)) : tensors;
+}
+
+}  // namespace
+
+Variable attention_on_gpu(const AttentionCall& a, const Variable& q_input,
+                          const Variable& kv_input) {
+  const DType type = q_input.dtype();
+  const Device device = q_input.device();
+  const DType operands = operand_type(type, a.precision);
+  const Tensor q = q_input.value().to(operands);
+  const Tensor kv = kv_input.value().to(operands);
+  Tensor out = Tensor::empty(q.shape(), type, device);
+  const Tensor weights =
+      needs_grad({q_input, kv_input}) ? empty_rows(a, a.queries, operands, device) : Tensor();
+  if (out.numel() > 0) {
+    if constexpr (kWithCuda) {
+      dispatch_floating(operands, "attention", [&]<typename A>(Type<A>) {
+        forward<A>(a, q, kv, weights, out, cuda::stream(device));
+      });
+    }
+  }
+  return record("attention", std::move(out), {q_input, kv_input},
+                [=](std::span<const Tensor> grads) -> std::vector<Tensor> {
+                  Tensor grad_q = Tensor::empty(q.shape(), type, device);
+                  Tensor grad_kv = Tensor::empty(kv.shape(), type, device);
+                  if (grad_q.numel() == 0) {
+                    grad_kv.fill(0.0);
+                    return {grad_q, grad_kv};
+                  }
+                  if constexpr (kWithCuda) {
+                    dispatch_floating(operands, "attention", [&]<typename A>(Type<A>) {
+                      backward<A>(a, q, kv, weights, grads[0].to(operands), grad_q, grad_kv,
+                                  cuda::stream(device));
+                    });
+                  }
+                  return {grad_q, grad_kv};
+                });
+}
+
+}  // namespace rondo
