@@ -88,8 +88,11 @@ std::vector<Field> fields(TrainingConfig& c) {
        "segments whose gradients are averaged in one step"},
       {"clip_grad_norm", &c.clip_grad_norm, at_least(0),
        "limit to the norm of all gradients together; 0: no clipping"},
-      {"precision", choice(c.precision, {"f32", "bf16"}), any,
-       "bf16: operands of matrix products are rounded to it; all else stays f32"},
+      {"precision", choice(c.precision, {"f32", "bf16", "tf32", "f16"}), any,
+       "of the operands of matrix products; with bf16 and f16, on a GPU of activations, too; tf32 "
+       "and f16 need a GPU"},
+      {"loss_scale", &c.loss_scale, at_least(1),
+       "first factor of the loss with f16, so that small gradients do not vanish; adapts itself"},
   };
 }
 
