@@ -300,4 +300,14 @@ void check_same_kind(std::string_view op, std::string_view argument, const Tenso
         name(tensor.dtype()), tensor.device().str(), name(like.dtype()), like.device().str());
 }
 
+void check_parameter_kind(std::string_view op, std::string_view argument, const Tensor& tensor,
+                          const Tensor& activation) {
+  const DType type = activation.dtype();
+  const DType expected = type == DType::bf16 || type == DType::f16 ? DType::f32 : type;
+  check(tensor.dtype() == expected && tensor.device() == activation.device(),
+        "[{}] {} is {} on {}; expected {} on {}, beside activations of {}", op, argument,
+        name(tensor.dtype()), tensor.device().str(), name(expected), activation.device().str(),
+        name(type));
+}
+
 }  // namespace rondo

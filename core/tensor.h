@@ -120,6 +120,11 @@ void check_shape(std::string_view op, std::string_view argument, const Tensor& t
 void check_same_kind(std::string_view op, std::string_view argument, const Tensor& tensor,
                      const Tensor& like);
 
+// Throws unless `tensor` is a parameter that can meet `activation`: on its device, and of its
+// dtype, or f32 where that is bf16 or f16.
+void check_parameter_kind(std::string_view op, std::string_view argument, const Tensor& tensor,
+                          const Tensor& activation);
+
 template <typename T>
 Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
   check(static_cast<std::int64_t>(values.size()) == shape.numel(),

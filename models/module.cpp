@@ -34,6 +34,11 @@ Variable Initializer::constant(const Shape& shape, double value) {
   return Variable(Tensor::full(shape, value, dtype_, device_), true);
 }
 
+DType activation_type(const Variable& parameter, const ForwardContext& context) {
+  return parameter.dtype() == DType::f32 ? activation_type(context.precision, parameter.device())
+                                         : parameter.dtype();
+}
+
 Variable dropout_in_training(const Variable& x, double p, const ForwardContext& context) {
   if (!context.training || p == 0.0) {
     return x;

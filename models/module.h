@@ -51,6 +51,10 @@ struct ForwardContext {
   Precision precision = Precision::f32;  // of matrix products
 };
 
+// The type of activations beside this parameter: its own, or where it is f32 on a GPU that of the
+// context's precision.
+DType activation_type(const Variable& parameter, const ForwardContext& context);
+
 // dropout(x, p) in training, x itself otherwise.
 Variable dropout_in_training(const Variable& x, double p, const ForwardContext& context);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
@@ -59,8 +60,13 @@ Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& s
   check(state.at_start() || static_cast<std::int64_t>(state.c.size()) == stack_->num_layers(),
         "[LanguageModel] the state is of a model with {} layers, this one has {}", state.c.size(),
         stack_->num_layers());
+  // Activations have a type of their own on a GPU. A state may come from a run of another type.
+  const DType type = activation_type(embedding_, context.forward);
+  for (Tensor& memory : state.memory) {
+    memory = memory.defined() ? memory.to(type) : memory;
+  }
   StackInputs inputs;
-  inputs.x = dropout_in_training(embedding(ids, embedding_), dropout_, context.forward);
+  inputs.x = dropout_in_training(cast(embedding(ids, embedding_), type), dropout_, context.forward);
   inputs.c0 = constants(state.c);
   inputs.h0 = constants(state.h);
   inputs.memory = constants(state.memory);
@@ -78,7 +84,8 @@ Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& s
   state.c = values(out.c);
   state.h = values(out.h_last);
   const Variable h = dropout_in_training(out.h, dropout_, context.forward);
-  return linear(h, output_weight_, output_bias_, context.forward.precision);
+  return linear(cast(h, output_weight_.dtype()), output_weight_, output_bias_,
+                context.forward.precision);
 }
 
 Parameters RecurrentLanguageModel::parameters() const {

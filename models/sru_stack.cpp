@@ -12,8 +12,9 @@ Tensor context_padding(const Tensor& memory_mask_pad, const Tensor& mask_pad,
   if (!memory_mask_pad.defined() && !mask_pad.defined()) {
     return Tensor();
   }
+  const Device device = mask_pad.defined() ? mask_pad.device() : memory_mask_pad.device();
   const auto given_or_none = [&](const Tensor& mask, std::int64_t length) {
-    return mask.defined() ? mask : Tensor::zeros({length, batch}, DType::boolean);
+    return mask.defined() ? mask : Tensor::zeros({length, batch}, DType::boolean, device);
   };
   const Tensor segment = given_or_none(mask_pad, steps);
   if (memory_length == 0) {

@@ -3,6 +3,8 @@
 #include "core/parallel.h"
 #include "core/reduce.h"
 #include "core/scalar/activation.h"
+#include "cuda_kernels/elementwise.h"
+#include "ops/device.h"
 
 namespace rondo {
 namespace {
@@ -24,59 +26,151 @@ Tensor empty_like(const Tensor& tensor) {
   return Tensor::empty(tensor.shape(), tensor.dtype(), tensor.device());
 }
 
+// factor * x
 Tensor scaled(const Tensor& x, double factor) {
   Tensor y = empty_like(x);
-  dispatch_compute(x.dtype(), "scale", [&]<typename T>(Type<T>) {
-    const T* from = x.data<T>();
-    const T typed_factor = static_cast<T>(factor);
-    fill_from(y.data<T>(), x.numel(), [=](std::int64_t i) { return typed_factor * from[i]; });
-  });
+  run_on(
+      x.device(),
+      [&] {
+        dispatch_compute(x.dtype(), "scale", [&]<typename T>(Type<T>) {
+          const T* from = x.data<T>();
+          const T typed_factor = static_cast<T>(factor);
+          fill_from(y.data<T>(), x.numel(), [=](std::int64_t i) { return typed_factor * from[i]; });
+        });
+      },
+      [&](auto stream) {
+        dispatch_floating(x.dtype(), "scale", [&]<typename T>(Type<T>) {
+          cuda::scale(x.device_data<T>(), factor, y.template device_data<T>(), x.numel(), stream);
+        });
+      });
   return y;
 }
 
-double total(const Tensor& x) {
-  return dispatch_compute(x.dtype(), "sum", [&]<typename T>(Type<T>) {
-    const T* from = x.data<T>();
-    return cpu::sum(x.numel(), [=](std::int64_t i) { return from[i]; });
-  });
+// alpha * x, where alpha is a tensor of one element.
+Tensor scaled_by(const Tensor& x, const Tensor& alpha) {
+  if (!x.device().is_cuda()) {
+    return scaled(x, alpha.item());
+  }
+  Tensor y = empty_like(x);
+  run_on(
+      x.device(), [] {},
+      [&](auto stream) {
+        dispatch_floating(x.dtype(), "scale", [&]<typename T>(Type<T>) {
+          cuda::scale_by(x.device_data<T>(), alpha.device_data<ComputeType<T>>(),
+                         y.template device_data<T>(), x.numel(), stream);
+        });
+      });
+  return y;
 }
 
-double dot(const Tensor& a, const Tensor& b) {
-  return dispatch_compute(a.dtype(), "dot", [&]<typename T>(Type<T>) {
-    const T* left = a.data<T>();
-    const T* right = b.data<T>();
-    return cpu::sum(a.numel(), [=](std::int64_t i) {
-      return static_cast<double>(left[i]) * static_cast<double>(right[i]);
-    });
-  });
+// factor * (sum of x), of shape `shape`, which holds one element.
+Tensor total(const Tensor& x, double factor, const Shape& shape) {
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  run_on(
+      x.device(),
+      [&] {
+        dispatch_compute(x.dtype(), "sum", [&]<typename T>(Type<T>) {
+          const T* from = x.data<T>();
+          const double sum = cpu::sum(x.numel(), [=](std::int64_t i) { return from[i]; });
+          *y.data<T>() = static_cast<T>(factor * sum);
+        });
+      },
+      [&](auto stream) {
+        Tensor scratch = Tensor::empty({cuda::kSumScratch}, DType::f64, x.device());
+        dispatch_floating(x.dtype(), "sum", [&]<typename T>(Type<T>) {
+          cuda::sum(x.device_data<T>(), factor, scratch.template device_data<double>(),
+                    y.template device_data<T>(), x.numel(), stream);
+        });
+      });
+  return y;
 }
+
+// The sum of a[i] b[i], of shape {1} and type `dtype`.
+Tensor dot(const Tensor& a, const Tensor& b, DType dtype) {
+  Tensor y = Tensor::empty({1}, dtype, a.device());
+  run_on(
+      a.device(),
+      [&] {
+        dispatch_compute(a.dtype(), "dot", [&]<typename T>(Type<T>) {
+          const T* left = a.data<T>();
+          const T* right = b.data<T>();
+          *y.data<T>() = static_cast<T>(cpu::sum(a.numel(), [=](std::int64_t i) {
+            return static_cast<double>(left[i]) * static_cast<double>(right[i]);
+          }));
+        });
+      },
+      [&](auto stream) {
+        Tensor scratch = Tensor::empty({cuda::kSumScratch}, DType::f64, a.device());
+        dispatch_floating(a.dtype(), "dot", [&]<typename T>(Type<T>) {
+          cuda::dot(a.device_data<T>(), b.device_data<T>(), scratch.template device_data<double>(),
+                    y.template device_data<ComputeType<T>>(), a.numel(), stream);
+        });
+      });
+  return y;
+}
+
+// What an operation of two operands computes: function(a, b) on the CPU, and a launcher on a GPU.
+struct Sum {
+  double sign;  // of b
+
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a + static_cast<T>(sign) * b;
+  }
+  template <typename T>
+  void launch(cuda::Operand<T> a, cuda::Operand<T> b, T* y, std::int64_t count,
+              cuda::Stream stream) const {
+    cuda::add_signed(a, b, sign, y, count, stream);
+  }
+};
+
+struct Product {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a * b;
+  }
+  template <typename T>
+  void launch(cuda::Operand<T> a, cuda::Operand<T> b, T* y, std::int64_t count,
+              cuda::Stream stream) const {
+    cuda::multiply(a, b, y, count, stream);
+  }
+};
 
 // function(a, b) element by element; an operand of one element meets every element of the other.
 template <typename Function>
 Tensor combine(std::string_view op, const Tensor& a, const Tensor& b, const Function& function) {
   Tensor y = empty_like(a.numel() == 1 && b.numel() != 1 ? b : a);
-  dispatch_compute(a.dtype(), op, [&]<typename T>(Type<T>) {
-    const T* left = a.data<T>();
-    const T* right = b.data<T>();
-    T* out = y.data<T>();
-    const std::int64_t count = y.numel();
-    if (a.shape() == b.shape()) {
-      fill_from(out, count, [=](std::int64_t i) { return function(left[i], right[i]); });
-    } else if (b.numel() == 1) {
-      fill_from(out, count, [=, c = *right](std::int64_t i) { return function(left[i], c); });
-    } else {
-      fill_from(out, count, [=, c = *left](std::int64_t i) { return function(c, right[i]); });
-    }
-  });
+  const std::int64_t count = y.numel();
+  run_on(
+      a.device(),
+      [&] {
+        dispatch_compute(a.dtype(), op, [&]<typename T>(Type<T>) {
+          const T* left = a.data<T>();
+          const T* right = b.data<T>();
+          T* out = y.data<T>();
+          if (a.shape() == b.shape()) {
+            fill_from(out, count, [=](std::int64_t i) { return function(left[i], right[i]); });
+          } else if (b.numel() == 1) {
+            fill_from(out, count, [=, c = *right](std::int64_t i) { return function(left[i], c); });
+          } else {
+            fill_from(out, count, [=, c = *left](std::int64_t i) { return function(c, right[i]); });
+          }
+        });
+      },
+      [&](auto stream) {
+        dispatch_floating(a.dtype(), op, [&]<typename T>(Type<T>) {
+          const auto operand = [&](const Tensor& tensor) {
+            return cuda::Operand<T>{tensor.device_data<T>(), tensor.shape() != y.shape()};
+          };
+          function.launch(operand(a), operand(b), y.template device_data<T>(), count, stream);
+        });
+      });
   return y;
 }
 
 // The gradient of an operand from that of its every use: their sum if the operand met all elements.
 Tensor reduced_to(const Shape& shape, const Tensor& grad) {
-  if (grad.shape() == shape) {
-    return grad;
-  }
-  return Tensor::full(shape, total(grad), grad.dtype(), grad.device());
+  return grad.shape() == shape ? grad : total(grad, 1.0, shape);
 }
 
 void check_operands(std::string_view op, const Variable& a, const Variable& b) {
@@ -84,15 +178,12 @@ void check_operands(std::string_view op, const Variable& a, const Variable& b) {
         "[{}] shapes {} and {} do not fit; expected equal shapes, or one element on one side", op,
         a.shape().str(), b.shape().str());
   check_same_kind(op, "b", b.value(), a.value());
-  require_cpu(op, a.device());
 }
 
 // a + sign * b, where sign is 1 or -1.
 Variable add_signed(std::string_view op, const Variable& a, const Variable& b, double sign) {
   check_operands(op, a, b);
-  Tensor y = combine(op, a.value(), b.value(), [sign](auto left, auto right) {
-    return left + static_cast<decltype(right)>(sign) * right;
-  });
+  Tensor y = combine(op, a.value(), b.value(), Sum{sign});
   const bool wants[] = {a.requires_grad(), b.requires_grad()};
   return record(op, std::move(y), {a, b},
                 [=, shape_a = a.shape(), shape_b = b.shape()](std::span<const Tensor> grads) {
@@ -111,32 +202,59 @@ Variable add_signed(std::string_view op, const Variable& a, const Variable& b, d
 
 template <typename Function>
 Variable activate(std::string_view op, const Variable& x) {
-  require_cpu(op, x.device());
   Tensor y = empty_like(x.value());
-  dispatch_compute(x.dtype(), op, [&]<typename T>(Type<T>) {
-    const T* from = x.value().data<T>();
-    fill_from(y.data<T>(), y.numel(), [=](std::int64_t i) { return Function::value(from[i]); });
-  });
+  run_on(
+      x.device(),
+      [&] {
+        dispatch_compute(x.dtype(), op, [&]<typename T>(Type<T>) {
+          const T* from = x.value().data<T>();
+          fill_from(y.data<T>(), y.numel(),
+                    [=](std::int64_t i) { return Function::value(from[i]); });
+        });
+      },
+      [&](auto stream) {
+        dispatch_floating(x.dtype(), op, [&]<typename T>(Type<T>) {
+          cuda::activate<Function>(x.value().template device_data<T>(), y.template device_data<T>(),
+                                   y.numel(), stream);
+        });
+      });
   return record(op, y, {x}, [=](std::span<const Tensor> grads) {
     Tensor grad_x = empty_like(y);
-    dispatch_compute(y.dtype(), op, [&]<typename T>(Type<T>) {
-      const T* grad_y = grads[0].data<T>();
-      const T* value = y.data<T>();
-      fill_from(grad_x.data<T>(), y.numel(),
-                [=](std::int64_t i) { return grad_y[i] * Function::derivative(value[i]); });
-    });
+    run_on(
+        y.device(),
+        [&] {
+          dispatch_compute(y.dtype(), op, [&]<typename T>(Type<T>) {
+            const T* grad_y = grads[0].data<T>();
+            const T* value = y.data<T>();
+            fill_from(grad_x.data<T>(), y.numel(),
+                      [=](std::int64_t i) { return grad_y[i] * Function::derivative(value[i]); });
+          });
+        },
+        [&](auto stream) {
+          dispatch_floating(y.dtype(), op, [&]<typename T>(Type<T>) {
+            cuda::activate_gradient<Function>(grads[0].device_data<T>(), y.device_data<T>(),
+                                              grad_x.template device_data<T>(), y.numel(), stream);
+          });
+        });
     return std::vector<Tensor>{grad_x};
   });
 }
 
 // factor * (sum of all elements)
 Variable scaled_sum(std::string_view op, const Variable& x, double factor) {
-  require_cpu(op, x.device());
-  Tensor y = Tensor::full({1}, factor * total(x.value()), x.dtype(), x.device());
-  return record(op, std::move(y), {x},
-                [=, shape = x.shape(), device = x.device()](std::span<const Tensor> grads) {
-                  return std::vector<Tensor>{
-                      Tensor::full(shape, factor * grads[0].item(), grads[0].dtype(), device)};
+  return record(op, total(x.value(), factor, {1}), {x},
+                [=, shape = x.shape()](std::span<const Tensor> grads) {
+                  const Tensor& grad = grads[0];
+                  Tensor grad_x = Tensor::empty(shape, grad.dtype(), grad.device());
+                  run_on(
+                      grad.device(), [&] { grad_x.fill(factor * grad.item()); },
+                      [&](auto stream) {
+                        dispatch_floating(grad.dtype(), op, [&]<typename T>(Type<T>) {
+                          cuda::spread(grad.device_data<T>(), factor,
+                                       grad_x.template device_data<T>(), grad_x.numel(), stream);
+                        });
+                      });
+                  return std::vector<Tensor>{grad_x};
                 });
 }
 
@@ -148,24 +266,22 @@ Variable sub(const Variable& a, const Variable& b) { return add_signed("sub", a,
 
 Variable mul(const Variable& a, const Variable& b) {
   check_operands("mul", a, b);
-  constexpr auto kProduct = [](auto x, auto z) { return x * z; };
-  Tensor y = combine("mul", a.value(), b.value(), kProduct);
+  Tensor y = combine("mul", a.value(), b.value(), Product{});
   const bool wants[] = {a.requires_grad(), b.requires_grad()};
   return record("mul", std::move(y), {a, b},
                 [=, a = a.value(), b = b.value()](std::span<const Tensor> grads) {
                   std::vector<Tensor> result(2);
                   if (wants[0]) {
-                    result[0] = reduced_to(a.shape(), combine("mul", grads[0], b, kProduct));
+                    result[0] = reduced_to(a.shape(), combine("mul", grads[0], b, Product{}));
                   }
                   if (wants[1]) {
-                    result[1] = reduced_to(b.shape(), combine("mul", grads[0], a, kProduct));
+                    result[1] = reduced_to(b.shape(), combine("mul", grads[0], a, Product{}));
                   }
                   return result;
                 });
 }
 
 Variable scale(const Variable& x, double factor) {
-  require_cpu("scale", x.device());
   return record("scale", scaled(x.value(), factor), {x}, [=](std::span<const Tensor> grads) {
     return std::vector<Tensor>{scaled(grads[0], factor)};
   });
@@ -174,18 +290,29 @@ Variable scale(const Variable& x, double factor) {
 Variable add_scaled(const Variable& x, const Variable& alpha, const Variable& y) {
   check_shape("add_scaled", "alpha", alpha.value(), {1});
   check_shape("add_scaled", "y", y.value(), x.shape());
-  check_same_kind("add_scaled", "alpha", alpha.value(), x.value());
+  check_parameter_kind("add_scaled", "alpha", alpha.value(), x.value());
   check_same_kind("add_scaled", "y", y.value(), x.value());
-  require_cpu("add_scaled", x.device());
 
   Tensor out = empty_like(x.value());
-  dispatch_compute(x.dtype(), "add_scaled", [&]<typename T>(Type<T>) {
-    const T* left = x.value().data<T>();
-    const T* right = y.value().data<T>();
-    const T factor = *alpha.value().data<T>();
-    fill_from(out.data<T>(), out.numel(),
-              [=](std::int64_t i) { return left[i] + factor * right[i]; });
-  });
+  run_on(
+      x.device(),
+      [&] {
+        dispatch_compute(x.dtype(), "add_scaled", [&]<typename T>(Type<T>) {
+          const T* left = x.value().data<T>();
+          const T* right = y.value().data<T>();
+          const T factor = *alpha.value().data<T>();
+          fill_from(out.data<T>(), out.numel(),
+                    [=](std::int64_t i) { return left[i] + factor * right[i]; });
+        });
+      },
+      [&](auto stream) {
+        dispatch_floating(x.dtype(), "add_scaled", [&]<typename T>(Type<T>) {
+          cuda::add_scaled(x.value().template device_data<T>(),
+                           alpha.value().template device_data<ComputeType<T>>(),
+                           y.value().template device_data<T>(), out.template device_data<T>(),
+                           out.numel(), stream);
+        });
+      });
 
   const bool wants[] = {x.requires_grad(), alpha.requires_grad(), y.requires_grad()};
   return record("add_scaled", std::move(out), {x, alpha, y},
@@ -196,10 +323,10 @@ Variable add_scaled(const Variable& x, const Variable& alpha, const Variable& y)
                     result[0] = grad;
                   }
                   if (wants[1]) {
-                    result[1] = Tensor::full({1}, dot(grad, y), y.dtype(), y.device());
+                    result[1] = dot(grad, y, alpha.dtype());
                   }
                   if (wants[2]) {
-                    result[2] = scaled(grad, alpha.item());
+                    result[2] = scaled_by(grad, alpha);
                   }
                   return result;
                 });

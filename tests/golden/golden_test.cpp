@@ -18,11 +18,14 @@
 #include "models/srupp.h"
 #include "ops/cross_entropy.h"
 #include "ops/sru_scan.h"
+#include "tests/support/test_device.h"
 #include "trainers/optimizer.h"
 #include "trainers/schedule.h"
 
 namespace rondo {
 namespace {
+
+using testing::test_device;
 
 // Largest error allowed, relative to the largest magnitude of the tensor compared (f32 sums over a
 // few hundred terms, in another order than the reference's).
@@ -51,12 +54,14 @@ class Golden {
 
   bool contains(const std::string& name) const { return file_.contains(name); }
   const std::vector<std::string>& names() const { return file_.names(); }
-  // A copy of its own, so that it may be changed.
+  // A copy of its own, so that it may be changed, on the CPU.
   Tensor tensor(const std::string& name) const { return file_.tensor(name).clone(); }
-  Tensor tensor_or_none(const std::string& name) const {
-    return contains(name) ? tensor(name) : Tensor();
+  // The same where the test runs.
+  Tensor input(const std::string& name) const { return tensor(name).to(test_device()); }
+  Tensor input_or_none(const std::string& name) const {
+    return contains(name) ? input(name) : Tensor();
   }
-  Variable parameter(const std::string& name) const { return Variable(tensor(name), true); }
+  Variable parameter(const std::string& name) const { return Variable(input(name), true); }
 
   // Notes a problem unless `ours` is within `tolerance` of tensor `name`.
   void expect(const std::string& name, const Tensor& ours, double tolerance = kTolerance) {
@@ -69,7 +74,7 @@ class Golden {
                                       ours.shape().str(), theirs.shape().str()));
       return;
     }
-    const Tensor a = ours.to(DType::f64);
+    const Tensor a = ours.to(Device::cpu()).to(DType::f64);
     const Tensor b = theirs.to(DType::f64);
     double magnitude = 1e-3;  // gradients smaller than this are compared absolutely
     double error = 0.0;
@@ -118,9 +123,8 @@ bool is_causal(const Tensor& mask) {
 
 // The masks to try for a file: the additive one as it is, and the structural one if they agree.
 std::vector<AttentionMask> masks_of(const Golden& golden) {
-  const Tensor additive = golden.tensor_or_none("in.attn_mask");
-  std::vector<AttentionMask> masks{{false, 0, additive, Tensor()}};
-  if (additive.defined() && is_causal(additive)) {
+  std::vector<AttentionMask> masks{{false, 0, golden.input_or_none("in.attn_mask"), Tensor()}};
+  if (golden.contains("in.attn_mask") && is_causal(golden.tensor("in.attn_mask"))) {
     masks.push_back({true, 0, Tensor(), Tensor()});
   }
   return masks;
@@ -133,16 +137,17 @@ void backward_all(const std::vector<std::pair<Variable, Tensor>>& roots) {
   std::vector<Variable> variables;
   for (const auto& [root, grad] : roots) {
     variables.push_back(root);
-    grads.push_back(grad);
+    grads.push_back(grad.to(test_device()));
   }
-  Variable joined =
-      record("join", {Tensor::zeros({1})}, variables, [grads](std::span<const Tensor>) {
-        std::vector<Tensor> result;
-        for (const Tensor& grad : grads) {
-          result.push_back(grad.clone());
-        }
-        return result;
-      }).front();
+  Variable joined = record("join", {Tensor::zeros({1}, DType::f32, test_device())}, variables,
+                           [grads](std::span<const Tensor>) {
+                             std::vector<Tensor> result;
+                             for (const Tensor& grad : grads) {
+                               result.push_back(grad.clone());
+                             }
+                             return result;
+                           })
+                        .front();
   backward(joined);
 }
 
@@ -159,27 +164,30 @@ void run_recurrence(Golden& golden) {
   options.bidirectional = bidirectional;
   options.scale_x = golden.number("scale_x");
   SruScanInputs in;
-  in.u = Variable(last_planes_from_interleaved(golden.tensor("U"), units), true);
+  in.u = Variable(last_planes_from_interleaved(golden.tensor("U"), units).to(test_device()), true);
   if (takes_x) {
     in.x = golden.parameter("x");
   }
   const Tensor weight_c = golden.tensor("weight_c");
-  in.weight_c = Variable(per_step ? last_planes_from_interleaved(weight_c, units) : weight_c, true);
+  in.weight_c = Variable(
+      (per_step ? last_planes_from_interleaved(weight_c, units) : weight_c).to(test_device()),
+      true);
   in.bias = golden.parameter("bias");
   in.c0 = golden.contains("c0") ? golden.parameter("c0") : Variable();
-  in.mask_c = golden.tensor_or_none("mask_c");
-  in.mask_pad = golden.tensor_or_none("mask_pad");
+  in.mask_c = golden.input_or_none("mask_c");
+  in.mask_pad = golden.input_or_none("mask_pad");
 
   const SruScanOutputs out = sru_scan(in, options);
   golden.expect("h", out.h.value());
   golden.expect("c_last", out.c_last.value());
   backward_all({{out.h, golden.tensor("grad_h")}, {out.c_last, golden.tensor("grad_c_last")}});
-  golden.expect("grad_U", last_interleaved_from_planes(in.u.grad(), units));
+  golden.expect("grad_U", last_interleaved_from_planes(in.u.grad().to(Device::cpu()), units));
   if (takes_x) {
     golden.expect("grad_x", in.x.grad());
   }
-  golden.expect("grad_weight_c", per_step ? last_interleaved_from_planes(in.weight_c.grad(), units)
-                                          : in.weight_c.grad());
+  golden.expect("grad_weight_c",
+                per_step ? last_interleaved_from_planes(in.weight_c.grad().to(Device::cpu()), units)
+                         : in.weight_c.grad());
   golden.expect("grad_bias", in.bias.grad());
   if (in.c0.defined()) {
     golden.expect("grad_c0", in.c0.grad());
@@ -200,7 +208,7 @@ void run_transform(Golden& golden, const Transform& transform) {
     in.x = golden.parameter("in.x");
     in.mask = mask;
     if (golden.contains("in.memory")) {
-      in.memory = Variable(golden.tensor("in.memory"));
+      in.memory = Variable(golden.input("in.memory"));
     }
     const bool padded = golden.contains("in.mask_pad") || golden.contains("in.memory_mask_pad");
     if (padded) {  // of [memory ; segment]
@@ -212,12 +220,12 @@ void run_transform(Golden& golden, const Transform& transform) {
       if (golden.contains("in.mask_pad")) {
         padding.narrow(memory, in.x.size(0)).copy_from(golden.tensor("in.mask_pad"));
       }
-      in.mask.key_padding = padding;
+      in.mask.key_padding = padding.to(test_device());
     }
     zero_grads(transform.parameters());
     const Variable y = transform.forward(in, {});
     golden.expect("out.y", y.value());
-    backward(y, golden.tensor("gradout.y"));
+    backward(y, golden.input("gradout.y"));
     golden.expect("grad.in.x", in.x.grad());
     for (const NamedVariable& p : transform.parameters()) {
       golden.expect("grad.param." + p.name, p.variable.grad());
@@ -236,7 +244,7 @@ SruppTransformOptions transform_options(const Golden& golden) {
 
 void run_projected_linear(Golden& golden) {
   Generator generator(1);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   run_transform(golden,
                 SruppProjectedLinear(golden.integer("in_features"), golden.integer("out_features"),
                                      transform_options(golden), init));
@@ -244,7 +252,7 @@ void run_projected_linear(Golden& golden) {
 
 void run_attention(Golden& golden) {
   Generator generator(1);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   run_transform(golden,
                 SruppAttention(golden.integer("in_features"), golden.integer("out_features"),
                                transform_options(golden), init));
@@ -279,16 +287,16 @@ void run_stack(Golden& golden, const SruStack& stack, ModelType type) {
     StackInputs in;
     in.x = golden.parameter("in.x");
     in.mask = mask;
-    in.mask_pad = golden.tensor_or_none("in.mask_pad");
-    in.memory_mask_pad = golden.tensor_or_none("in.memory_mask_pad");
+    in.mask_pad = golden.input_or_none("in.mask_pad");
+    in.memory_mask_pad = golden.input_or_none("in.memory_mask_pad");
     if (golden.contains("in.c0")) {
-      const Tensor c0 = golden.tensor("in.c0");
+      const Tensor c0 = golden.input("in.c0");
       for (std::int64_t i = 0; i < stack.num_layers(); ++i) {
         in.c0.emplace_back(c0[i], true);
       }
     }
     for (std::int64_t i = 0; i < stack.num_layers(); ++i) {  // a layer may have none
-      const Tensor memory = golden.tensor_or_none(fmt::format("in.memory.{}", i));
+      const Tensor memory = golden.input_or_none(fmt::format("in.memory.{}", i));
       in.memory.push_back(memory.defined() ? Variable(memory) : Variable());
     }
     zero_grads(parameters);
@@ -319,7 +327,7 @@ void run_stack(Golden& golden, const SruStack& stack, ModelType type) {
 
 void run_sru(Golden& golden) {
   Generator generator(1);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   run_stack(golden, make_sru({stack_options(golden), golden.integer("projection_size")}, init),
             ModelType::sru);
 }
@@ -337,7 +345,7 @@ void run_srupp(Golden& golden) {
     return last >= 0 ? layers - i <= last : (i + 1) % every == 0;
   };
   Generator generator(1);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   run_stack(golden, make_srupp(options, init), ModelType::srupp);
 }
 
@@ -369,7 +377,7 @@ void run_lm_train(Golden& golden) {
                                                                              : LayerNormPlace::pre;
   }
   Generator generator(1);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   const auto model = build_language_model(config, golden.integer("vocab"), init);
   const Parameters parameters = model->parameters();
   load_reference(parameters, ModelType::srupp,
@@ -459,6 +467,9 @@ const std::vector<std::string> kNotBuilt = {"adaptive"};
 
 int main(int argc, char** argv) {
   using namespace rondo;
+  if (testing::test_device_is_missing()) {
+    return testing::kSkipped;
+  }
   const char* folder = std::getenv("RONDO_GOLDEN_DIR");
   const std::filesystem::path root = argc > 1            ? argv[1]
                                      : folder != nullptr ? folder

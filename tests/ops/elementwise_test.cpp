@@ -33,28 +33,28 @@ Variable to_f64(const Variable& x) { return Variable(x.value().to(DType::f64)); 
 }  // namespace
 
 TEST_CASE("arithmetic on elements", "[ops][elementwise]") {
-  const Variable a(Tensor::from<float>({1, 2, 3, 4}, {2, 2}));
-  const Variable b(Tensor::from<float>({5, 6, 7, 8}, {2, 2}));
-  const Variable c(Tensor::from<float>({10}, {1}));
-  REQUIRE(same_bits(add(a, b).value(), Tensor::from<float>({6, 8, 10, 12}, {2, 2})));
-  REQUIRE(same_bits(sub(a, b).value(), Tensor::from<float>({-4, -4, -4, -4}, {2, 2})));
-  REQUIRE(same_bits(mul(a, b).value(), Tensor::from<float>({5, 12, 21, 32}, {2, 2})));
-  REQUIRE(same_bits(add(a, c).value(), Tensor::from<float>({11, 12, 13, 14}, {2, 2})));
-  REQUIRE(same_bits(sub(c, a).value(), Tensor::from<float>({9, 8, 7, 6}, {2, 2})));
-  REQUIRE(same_bits(mul(c, a).value(), Tensor::from<float>({10, 20, 30, 40}, {2, 2})));
-  REQUIRE(same_bits(mul(c, c).value(), Tensor::from<float>({100}, {1})));
-  REQUIRE(same_bits(scale(a, 0.5).value(), Tensor::from<float>({0.5F, 1, 1.5F, 2}, {2, 2})));
-  REQUIRE(same_bits(add_scaled(a, c, b).value(), Tensor::from<float>({51, 62, 73, 84}, {2, 2})));
-  REQUIRE(same_bits(sum(a).value(), Tensor::from<float>({10}, {1})));
-  REQUIRE(same_bits(mean(a).value(), Tensor::from<float>({2.5F}, {1})));
-  REQUIRE(sum(Variable(Tensor::empty({0, 3}))).value().item() == 0.0);
+  const Variable a(tensor_of<float>({1, 2, 3, 4}, {2, 2}));
+  const Variable b(tensor_of<float>({5, 6, 7, 8}, {2, 2}));
+  const Variable c(tensor_of<float>({10}, {1}));
+  REQUIRE(same_bits(add(a, b).value(), tensor_of<float>({6, 8, 10, 12}, {2, 2})));
+  REQUIRE(same_bits(sub(a, b).value(), tensor_of<float>({-4, -4, -4, -4}, {2, 2})));
+  REQUIRE(same_bits(mul(a, b).value(), tensor_of<float>({5, 12, 21, 32}, {2, 2})));
+  REQUIRE(same_bits(add(a, c).value(), tensor_of<float>({11, 12, 13, 14}, {2, 2})));
+  REQUIRE(same_bits(sub(c, a).value(), tensor_of<float>({9, 8, 7, 6}, {2, 2})));
+  REQUIRE(same_bits(mul(c, a).value(), tensor_of<float>({10, 20, 30, 40}, {2, 2})));
+  REQUIRE(same_bits(mul(c, c).value(), tensor_of<float>({100}, {1})));
+  REQUIRE(same_bits(scale(a, 0.5).value(), tensor_of<float>({0.5F, 1, 1.5F, 2}, {2, 2})));
+  REQUIRE(same_bits(add_scaled(a, c, b).value(), tensor_of<float>({51, 62, 73, 84}, {2, 2})));
+  REQUIRE(same_bits(sum(a).value(), tensor_of<float>({10}, {1})));
+  REQUIRE(same_bits(mean(a).value(), tensor_of<float>({2.5F}, {1})));
+  REQUIRE(sum(Variable(Tensor::empty({0, 3}, DType::f32, test_device()))).value().item() == 0.0);
 }
 
 TEST_CASE("sigmoid and tanh are right from end to end of their range", "[ops][elementwise]") {
   const std::vector<double> points = {-1000, -700, -100, -1, -1e-9, 0, 1e-9, 1, 40, 1000};
-  const Variable x(Tensor::from<double>(points, {static_cast<std::int64_t>(points.size())}));
-  const Tensor y = sigmoid(x).value();
-  const Tensor z = rondo::tanh(x).value();
+  const Variable x(tensor_of<double>(points, {static_cast<std::int64_t>(points.size())}));
+  const Tensor y = on_cpu(sigmoid(x).value());
+  const Tensor z = on_cpu(rondo::tanh(x).value());
   for (std::size_t i = 0; i < points.size(); ++i) {
     INFO("x = " << points[i]);
     REQUIRE(y.values<double>()[i] == Approx(1.0 / (1.0 + std::exp(-points[i]))).epsilon(1e-14));
@@ -149,24 +149,24 @@ TEST_CASE("the gradient of alpha does not depend on the thread count", "[ops][el
   const Tensor grad = random_tensor({3, 30001}, DType::f32, generator);
   std::vector<Tensor> found;
   for_thread_counts([&] {
-    const Variable alpha(Tensor::full({1}, 0.5), true);
+    const Variable alpha(tensor_of<float>({0.5F}, {1}), true);
     backward(add_scaled(x, alpha, y), grad);
     found.push_back(alpha.grad());
   });
-  REQUIRE(same_bits(found[0], found[1]));
+  REQUIRE(same_bits(found.front(), found.back()));
 }
 
 TEST_CASE("variables used more than once get separate gradients", "[ops][elementwise][gradient]") {
   // Operations that hand their gradient on as it is, followed by uses whose gradient is added.
-  const Variable a(Tensor::from<double>({2, 3}, {2}), true);
-  const Variable b(Tensor::from<double>({5, 7}, {2}), true);
-  const Variable alpha(Tensor::from<double>({2}, {1}), true);
+  const Variable a(tensor_of<double>({2, 3}, {2}), true);
+  const Variable b(tensor_of<double>({5, 7}, {2}), true);
+  const Variable alpha(tensor_of<double>({2}, {1}), true);
   const Variable product = mul(a, b);
   const Variable y = add(add(a, b), add_scaled(add(product, product), alpha, sub(a, b)));
-  backward(y, Tensor::from<double>({1, 10}, {2}));
+  backward(y, tensor_of<double>({1, 10}, {2}));
   // y = a + b + 2ab + 2(a - b)
-  REQUIRE(same_bits(a.grad(), Tensor::from<double>({13, 170}, {2})));
-  REQUIRE(same_bits(b.grad(), Tensor::from<double>({3, 50}, {2})));
+  REQUIRE(same_bits(a.grad(), tensor_of<double>({13, 170}, {2})));
+  REQUIRE(same_bits(b.grad(), tensor_of<double>({3, 50}, {2})));
   REQUIRE(alpha.grad().item() == -43.0);
 }
 
@@ -182,4 +182,55 @@ TEST_CASE("elementwise operations explain what does not fit", "[ops][elementwise
           "[add_scaled] alpha has shape [2]; expected [1]");
   REQUIRE_THAT(error_of([&] { mean(Variable(Tensor::empty({0}))); }),
                ContainsSubstring("the mean of no elements"));
+}
+
+TEST_CASE("elementwise operations on a GPU follow the CPU", "[ops][elementwise][gpu]") {
+  using Inputs = std::span<const Variable>;
+  using Outputs = std::vector<Variable>;
+  Generator generator(6);
+  const auto values = [&](std::int64_t size) {
+    return random_tensor({size}, DType::f32, generator);
+  };
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    const double tolerance = type == DType::f32 ? 1e-6 : type == DType::f16 ? 2e-3 : 1e-2;
+    // One element, less than a vector, whole vectors, several blocks with a rest.
+    for (const std::int64_t size : {1, 5, 64, 1000, 5003}) {
+      INFO(name(type) << " size " << size);
+      for (const NamedFunction& function : kFunctions) {
+        INFO(function.name);
+        // Means instead of sums, whose rounding to 16 bits would grow with the size.
+        const bool is_sum = function.name == std::string_view("sum");
+        const auto apply = [&](Inputs in) {
+          return Outputs{is_sum ? mean(in[0]) : function.apply(in)};
+        };
+        std::vector<Tensor> inputs;
+        for (int i = 0; i < function.inputs; ++i) {
+          inputs.push_back(values(size));
+        }
+        require_devices_agree(apply, inputs, {}, type, tolerance);
+      }
+      const auto broadcast = [](Inputs in) {
+        return Outputs{add(in[0], in[1]), sub(in[1], in[0]), mul(in[0], in[1])};
+      };
+      const Tensor many = values(size);
+      const Tensor grad_scale = Tensor::full({size}, 1.0 / static_cast<double>(size));
+      require_devices_agree(
+          [&](Inputs in) {
+            // Scaled, so that the gradient of the single operand, a sum, stays near one.
+            const Variable scale(grad_scale.to(in[0].dtype()).to(in[0].device()));
+            Outputs all = broadcast(in);
+            for (Variable& output : all) {
+              output = mul(output, scale);
+            }
+            return all;
+          },
+          {many, values(1)}, {}, type, tolerance);
+      require_devices_agree(
+          [&](Inputs in) {
+            const Variable scale(grad_scale.to(in[0].dtype()).to(in[0].device()));
+            return Outputs{mul(add_scaled(in[0], in[2], in[1]), scale)};
+          },
+          {many, values(size)}, {values(1)}, type, tolerance);
+    }
+  }
 }

@@ -1,15 +1,9 @@
 #include "tests/support/testing.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 namespace rondo::testing {
-
-Device test_device() {
-  const char* const name = std::getenv("RONDO_TEST_DEVICE");
-  return name == nullptr ? Device::cpu() : Device::parse(name);
-}
 
 Tensor random_tensor(const Shape& shape, DType dtype, Generator& generator, double low, double high,
                      bool offset) {

@@ -10,16 +10,23 @@
 #include "core/parallel.h"
 #include "core/random.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_device.h"
 
 namespace rondo::testing {
 
-// Where tests of operations run: the environment's RONDO_TEST_DEVICE ("cuda"), or the CPU. Tests of
-// CPU code alone are tagged [cpu], those that compare a GPU with the CPU [gpu].
-Device test_device();
+// Tests run on test_device(). Those of CPU code alone are tagged [cpu], those that compare a GPU
+// with the CPU [gpu].
+
 // The same elements on the CPU, to be read.
 inline Tensor on_cpu(const Tensor& tensor) { return tensor.to(Device::cpu()); }
 // The same elements where tests run.
 inline Tensor on_test_device(const Tensor& tensor) { return tensor.to(test_device()); }
+
+// These values, where tests run.
+template <typename T>
+Tensor tensor_of(const std::vector<T>& values, const Shape& shape) {
+  return on_test_device(Tensor::from<T>(values, shape));
+}
 
 // Values uniform in [low, high), on the test device. With `offset`, the tensor is a view that
 // starts inside a larger storage, so that its first element is not aligned.

@@ -1,0 +1,47 @@
+// The memory of the emulated devices. With the address sanitizer, the CPU may not touch it: it is
+// poisoned except while a kernel or a copy runs.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace cuda_emulation {
+
+// Guards everything of the devices: what uses them comes in turn.
+std::mutex& device_mutex();
+
+// Null when device `device` has too little left. Aligned to 256 bytes, not more; all bytes are
+// 0xFF, so that numbers nobody wrote are NaN.
+void* allocate(int device, std::size_t bytes);
+// False if no block begins there.
+bool release(void* block);
+
+std::size_t total_bytes();
+std::size_t free_bytes(int device);
+
+// Whether all of the bytes lie in one block, or any of them in some block.
+bool on_device(const void* first, std::size_t bytes);
+bool touches_device(const void* first, std::size_t bytes);
+
+// Whether the bytes hold, aligned as pointers are, the address of something on the CPU's heap or
+// stack. Without the address sanitizer, which knows, never.
+const void* find_host_pointer(std::span<const std::byte> bytes);
+
+// While it lives, kernels and copies can reach the memory of a device, or the blocks that some
+// pointers point into.
+class DeviceAccess {
+ public:
+  explicit DeviceAccess(int device);
+  explicit DeviceAccess(std::initializer_list<const void*> pointers);
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+
+ private:
+  std::vector<std::span<const std::byte>> blocks_;
+};
+
+}  // namespace cuda_emulation
