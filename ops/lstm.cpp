@@ -275,23 +275,19 @@ LstmLayer checked(const LstmInputs& in, Precision precision) {
         "[lstm] bias must have shape (4*D), found {}",
         in.bias.defined() ? in.bias.shape().str() : "nothing");
   const DType type = in.x.dtype();
-  const Device device = in.x.device();
-  const DType wide = lstm_parameter_type(type);
   const std::int64_t units = in.bias.size(0) / 4;
   const Shape state{in.x.size(1), units};
   const auto require = [&](std::string_view argument, const Variable& given, const Shape& shape) {
     check(given.defined(), "[lstm] {} is missing", argument);
     check_shape("lstm", argument, given.value(), shape);
-    check(given.dtype() == wide && given.device() == device,
-          "[lstm] {} is {} on {}; expected {} on {}, beside x of {}", argument, name(given.dtype()),
-          given.device().str(), name(wide), device.str(), name(type));
+    check_parameter_kind("lstm", argument, given.value(), in.x.value());
   };
   require("weight_ih", in.weight_ih, {4 * units, in.x.size(2)});
   require("weight_hh", in.weight_hh, {4 * units, units});
   require("bias", in.bias, {4 * units});
   const auto state_or_zeros = [&](std::string_view argument, const Variable& given) {
     if (!given.defined()) {
-      return Tensor::zeros(state, wide, device);
+      return Tensor::zeros(state, lstm_parameter_type(type), in.x.device());
     }
     require(argument, given, state);
     return given.value();
