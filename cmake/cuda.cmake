@@ -49,6 +49,7 @@ function(rondo_add_cuda target)
     list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
     target_sources(${target} PRIVATE ${emulation})
+    target_compile_definitions(${target} PRIVATE RONDO_CUDA_EMULATION)
     target_include_directories(${target} BEFORE PRIVATE
       ${PROJECT_SOURCE_DIR}/tests/cuda_emulation/include)
     find_package(Boost 1.74 REQUIRED COMPONENTS context)  # the fibers that threads run on

@@ -9,6 +9,7 @@
 
 #include "core/cuda.h"
 #include "core/error.h"
+#include "core/memory_checks.h"
 
 namespace rondo {
 namespace {
@@ -103,6 +104,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
     stats_.reserved_bytes += size;
     ++stats_.system_allocations;
   }
+  mark_handed_out(device_, block, bytes, size);
   stats_.in_use_bytes += size;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.in_use_bytes);
   return block;
@@ -111,6 +113,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
 void CachingAllocator::release(void* block, std::size_t bytes) {
   const std::size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
+  mark_released(device_, block, size);
   cached_[size].push_back(block);
   stats_.in_use_bytes -= size;
 }
@@ -123,6 +126,7 @@ void CachingAllocator::trim() {
 void CachingAllocator::release_cached() {
   for (auto& [size, blocks] : cached_) {
     for (void* block : blocks) {
+      mark_returned(device_, block, size);
       system_release(block);
       stats_.reserved_bytes -= size;
     }

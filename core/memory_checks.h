@@ -1,0 +1,67 @@
+// What builds for tests do to the allocator's blocks, so that mistakes with them show. Nothing in
+// other builds.
+//
+// Under the address sanitizer, what lies behind a block's bytes and what has been released may not
+// be touched. There, and for emulated GPU memory, blocks are handed out full of NaN: a result that
+// nobody wrote cannot pass for one.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "core/device.h"
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace rondo {
+
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool kAddressSanitizer = true;
+#else
+inline constexpr bool kAddressSanitizer = false;
+#endif
+#ifdef RONDO_CUDA_EMULATION
+inline constexpr bool kEmulatedGpu = true;
+#else
+inline constexpr bool kEmulatedGpu = false;
+#endif
+
+// Whether the CPU can reach the memory of `device`.
+inline bool is_cpu_memory(Device device) {
+  return device.is_cpu() || (device.is_cuda() && kEmulatedGpu);
+}
+
+inline void set_touchable([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes,
+                          [[maybe_unused]] bool touchable) {
+#ifdef __SANITIZE_ADDRESS__
+  touchable ? __asan_unpoison_memory_region(begin, bytes)
+            : __asan_poison_memory_region(begin, bytes);
+#endif
+}
+
+// A block of `size` bytes is given to somebody who asked for `bytes`.
+inline void mark_handed_out(Device device, void* block, std::size_t bytes, std::size_t size) {
+  constexpr int kNan = 0xff;  // in every floating-point type
+  if (is_cpu_memory(device) && (kAddressSanitizer || device.is_cuda())) {
+    set_touchable(block, size, true);
+    std::memset(block, kNan, bytes);
+    set_touchable(static_cast<std::byte*>(block) + bytes, size - bytes, false);
+  }
+}
+
+// It has come back, and may be handed out again.
+inline void mark_released(Device device, void* block, std::size_t size) {
+  if (is_cpu_memory(device)) {
+    set_touchable(block, size, false);
+  }
+}
+
+// It goes back to the system.
+inline void mark_returned(Device device, void* block, std::size_t size) {
+  if (is_cpu_memory(device)) {
+    set_touchable(block, size, true);
+  }
+}
+
+}  // namespace rondo
