@@ -43,7 +43,10 @@ function(rondo_add_cuda target)
   if(rondo_cuda STREQUAL nvcc)
     target_compile_options(${target} PRIVATE
       $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --expt-extended-lambda -lineinfo>)
-    target_link_libraries(${target} PRIVATE CUDA::cudart_static CUDA::cublasLt)
+    # cuBLASLt is not linked in but loaded when it is needed (cuda_kernels/cublaslt.h).
+    target_link_libraries(${target} PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
+    set_source_files_properties(cuda_kernels/cublaslt.cpp PROPERTIES COMPILE_DEFINITIONS
+      RONDO_CUDA_LIBRARIES="${CUDAToolkit_LIBRARY_DIR}")
   else()
     file(GLOB emulation CONFIGURE_DEPENDS tests/cuda_emulation/*.cpp)
     list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")

@@ -1,7 +1,7 @@
 // Products with a weight matrix.
 #pragma once
 
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "autograd/variable.h"
@@ -10,11 +10,14 @@
 namespace rondo {
 
 // y = x W^T + b over the last dimension.
-//   x       (..., in), f32 or f64
-//   weight  (out, in)
-//   bias    (out), or undefined for none
-// Returns (..., out). Throws Error when the sizes do not fit. With bf16 (f32 tensors only), this
-// product and those of its gradient are of operands rounded to bf16.
+//   x       (..., in), f32 or f64; on a GPU also bf16 or f16
+//   weight  (out, in), of x's type, f32 beside half types
+//   bias    (out), likewise, or undefined for none
+// Returns (..., out) of x's type. Throws Error when the sizes do not fit.
+//
+// Where x is f32, `precision` says what the operands of this product, and of those of its gradient,
+// are rounded to (tf32 and f16 on GPUs only). The operands beside a half x are x and the weight
+// rounded to x's type, whatever the precision. Sums and the gradients of parameters are f32.
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias = Variable(),
                 Precision precision = Precision::f32);
 
@@ -24,10 +27,10 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias 
 Variable linear_of_parts(const std::vector<Variable>& parts, const Variable& weight,
                          Precision precision = Precision::f32);
 
-// The product of two matrices, (m, k) times (k, n).
+// The product of two matrices of one type, (m, k) times (k, n); half types on a GPU only.
 Variable matmul(const Variable& a, const Variable& b);
 
-// "oneDNN 2.6.3" or "Eigen 3.4.0": what computes f32 products on the CPU in this build.
-std::string_view matmul_backend();
+// "oneDNN 2.6.3" or "Eigen 3.4.0", "cuBLASLt 13.1.0": what computes f32 products on `device`.
+std::string matmul_backend(Device device = Device::cpu());
 
 }  // namespace rondo

@@ -26,8 +26,8 @@ std::size_t free_bytes(int device);
 bool on_device(const void* first, std::size_t bytes);
 bool touches_device(const void* first, std::size_t bytes);
 
-// Whether the bytes hold, aligned as pointers are, the address of something on the CPU's heap or
-// stack. Without the address sanitizer, which knows, never.
+// A pointer to the CPU's heap or stack, or to a released block, that the bytes hold where a pointer
+// may be; null if there is none. Only the address sanitizer can tell: without it, always null.
 const void* find_host_pointer(std::span<const std::byte> bytes);
 
 // While it lives, kernels and copies can reach the memory of a device, or the blocks that some

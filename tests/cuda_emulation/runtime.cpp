@@ -129,9 +129,11 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
   int number = 0;
   for (const Bytes& parameter : parameters) {
     const void* pointer = find_host_pointer(parameter);
-    rondo::check(pointer == nullptr,
-                 "parameter {} of a kernel holds {}, a pointer to memory of the CPU", number,
-                 pointer);
+    rondo::check(
+        pointer == nullptr,
+        "parameter {} of a kernel holds {}, which points to memory of the CPU or to memory of "
+        "a device that was released",
+        number, pointer);
     ++number;
   }
   const DeviceAccess access(device_of_thread);

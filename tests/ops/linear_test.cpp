@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "ops/concat.h"
 #include "ops/cpu/gemm_bf16.h"
@@ -12,13 +13,11 @@ using namespace rondo;
 using namespace rondo::testing;
 
 TEST_CASE("linear multiplies by the transposed weight and adds the bias", "[ops][linear]") {
-  const Variable x(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3}));
-  const Variable weight(Tensor::from<float>({1, 0, -1, 2, 1, 0}, {2, 3}));
-  const Variable bias(Tensor::from<float>({0.5F, -0.5F}, {2}));
-  const Tensor y = linear(x, weight, bias).value();
-  const auto values = y.values<float>();
-  REQUIRE(std::vector<float>(values.begin(), values.end()) ==
-          std::vector<float>{-1.5F, 3.5F, -1.5F, 12.5F});
+  const Variable x(on_test_device(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3})));
+  const Variable weight(on_test_device(Tensor::from<float>({1, 0, -1, 2, 1, 0}, {2, 3})));
+  const Variable bias(on_test_device(Tensor::from<float>({0.5F, -0.5F}, {2})));
+  REQUIRE(same_bits(linear(x, weight, bias).value(),
+                    Tensor::from<float>({-1.5F, 3.5F, -1.5F, 12.5F}, {2, 2})));
 }
 
 TEST_CASE("linear agrees between f32 and f64 over odd sizes", "[ops][linear]") {
@@ -92,46 +91,219 @@ TEST_CASE("linear_of_parts has the right gradients, none for a constant part",
        random_parameter({5, 3}, DType::f64, generator)});
   REQUIRE(
       error_of([&] {
-        linear_of_parts({memory, Variable(Tensor::zeros({2, 1, 3}, DType::f64))},
-                        Variable(Tensor::zeros({5, 3}, DType::f64)));
+        linear_of_parts({memory, Variable(Tensor::zeros({2, 1, 3}, DType::f64, test_device()))},
+                        Variable(Tensor::zeros({5, 3}, DType::f64, test_device())));
       }) ==
       "[linear_of_parts] a part has shape [2, 1, 3]; expected that of the first, [2, 2, 3], but "
       "for the first size");
 }
 
-TEST_CASE("linear in bf16 rounds operands and nothing else", "[ops][linear][bf16]") {
+TEST_CASE("linear rounds operands and nothing else", "[ops][linear][bf16]") {
   Generator generator(6);
-  const auto rounded = [](const Tensor& t) { return t.to(DType::bf16).to(DType::f32); };
-  const Variable x = random_parameter({19, 33}, DType::f32, generator, -1, 1, true);
-  const Variable weight = random_parameter({7, 33}, DType::f32, generator);
-  const Tensor grad = random_tensor({19, 7}, DType::f32, generator);
-  const Variable y = linear(x, weight, Variable(), Precision::bf16);
-  backward(y, grad);
-  const auto expect = [&](const Tensor& actual, const Tensor& a, const Tensor& b) {
-    const Variable product =
-        matmul(Variable(rounded(a).to(DType::f64)), Variable(rounded(b).to(DType::f64)));
-    REQUIRE(max_relative_error(actual, product.value()) < 5e-6);  // sums of 33 products in f32
-  };
   const auto transposed = [](const Tensor& t) {
+    const Tensor source = on_cpu(t);
     Tensor result = Tensor::empty({t.size(1), t.size(0)});
     for (std::int64_t i = 0; i < t.size(0); ++i) {
       for (std::int64_t j = 0; j < t.size(1); ++j) {
-        result.data<float>()[j * t.size(0) + i] = t.data<float>()[i * t.size(1) + j];
+        result.data<float>()[j * t.size(0) + i] = source.data<float>()[i * t.size(1) + j];
       }
     }
-    return result;
+    return on_test_device(result);
   };
-  expect(y.value(), x.value(), transposed(weight.value()));
-  expect(x.grad(), grad, weight.value());
-  expect(weight.grad(), transposed(grad), x.value());
-  REQUIRE_THAT(error_of([&] {
-                 linear(Variable(Tensor::zeros({1, 3}, DType::f64)),
-                        Variable(Tensor::zeros({2, 3}, DType::f64)), Variable(), Precision::bf16);
-               }),
-               ContainsSubstring("f64"));
+  std::vector<std::pair<Precision, DType>> precisions{{Precision::bf16, DType::bf16}};
+  if (test_device().is_cuda()) {
+    precisions.emplace_back(Precision::f16, DType::f16);
+  }
+  for (const auto& [precision, dtype] : precisions) {
+    INFO(name(precision));
+    const Variable x = random_parameter({19, 33}, DType::f32, generator, -1, 1, true);
+    const Variable weight = random_parameter({7, 33}, DType::f32, generator);
+    const Tensor grad = random_tensor({19, 7}, DType::f32, generator);
+    const Variable y = linear(x, weight, Variable(), precision);
+    backward(y, grad);
+    const auto expect = [&](const Tensor& actual, const Tensor& a, const Tensor& b) {
+      REQUIRE(actual.dtype() == DType::f32);
+      const Variable product =
+          matmul(Variable(a.to(dtype).to(DType::f64)), Variable(b.to(dtype).to(DType::f64)));
+      REQUIRE(max_relative_error(actual, product.value()) < 5e-6);  // sums of 33 products in f32
+    };
+    expect(y.value(), x.value(), transposed(weight.value()));
+    expect(x.grad(), grad, weight.value());
+    expect(weight.grad(), transposed(grad), x.value());
+  }
 }
 
-TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf16]") {
+TEST_CASE("linear says which precisions do not fit", "[ops][linear]") {
+  const Variable x(Tensor::zeros({1, 3}));
+  const Variable weight(Tensor::zeros({2, 3}));
+  REQUIRE(error_of([&] { linear(x, weight, Variable(), Precision::tf32); }) ==
+          "[linear] precision tf32 needs a GPU; use f32 or bf16 on the CPU");
+  REQUIRE(error_of([&] { linear_of_parts({x}, weight, Precision::f16); }) ==
+          "[linear_of_parts] precision f16 needs a GPU; use f32 or bf16 on the CPU");
+  for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f16}) {
+    REQUIRE(
+        error_of([&] {
+          linear(Variable(Tensor::zeros({1, 3}, DType::f64, test_device())),
+                 Variable(Tensor::zeros({2, 3}, DType::f64, test_device())), Variable(), precision);
+        }) == fmt::format("[linear] products of f64 tensors are not done in {}", name(precision)));
+  }
+}
+
+// What a GPU computes with: the type of activations, and the precision of f32 ones.
+struct Arithmetic {
+  DType activations;
+  Precision precision;
+  double tolerance;
+};
+
+// On both sides operands are rounded to 8 bits first (the weights by the tests below), so that in
+// bf16 and f16 the outputs are rounded differently and no more; tf32 keeps 11 bits.
+constexpr Arithmetic kArithmetics[] = {
+    {DType::f32, Precision::f32, 1e-5},   {DType::f32, Precision::tf32, 1e-2},
+    {DType::f32, Precision::bf16, 2e-2},  {DType::f32, Precision::f16, 1e-2},
+    {DType::bf16, Precision::bf16, 1e-2}, {DType::f16, Precision::f16, 1e-2},
+};
+
+// The precision for the CPU, and that for a GPU.
+Precision on_device_of(const Variable& x, Precision precision) {
+  return x.device().is_cuda() ? precision : Precision::f32;
+}
+
+Tensor eight_bits(const Tensor& tensor) { return tensor.to(DType::bf16).to(DType::f32); }
+
+TEST_CASE("linear agrees between devices in every precision", "[ops][linear][gpu]") {
+  Generator generator(9);
+  for (const Arithmetic& arithmetic : kArithmetics) {
+    for (const auto [rows, in, out] :
+         {std::array{1, 1, 1}, std::array{3, 7, 5}, std::array{33, 64, 1}, std::array{1, 65, 64},
+          std::array{70, 24, 40}, std::array{300, 3, 33}}) {
+      for (const bool with_bias : {false, true}) {
+        INFO(name(arithmetic.activations) << " in " << name(arithmetic.precision) << ", " << rows
+                                          << ", " << in << ", " << out << ", bias " << with_bias);
+        std::vector<Tensor> parameters{
+            eight_bits(random_tensor({out, in}, DType::f32, generator, -0.3, 0.3))};
+        if (with_bias) {
+          parameters.push_back(eight_bits(random_tensor({out}, DType::f32, generator)));
+        }
+        require_devices_agree(
+            [&](std::span<const Variable> inputs) {
+              return std::vector<Variable>{linear(inputs[0], inputs[1],
+                                                  with_bias ? inputs[2] : Variable(),
+                                                  on_device_of(inputs[0], arithmetic.precision))};
+            },
+            {random_tensor({rows, 1, in}, DType::f32, generator, -0.3, 0.3)}, parameters,
+            arithmetic.activations, arithmetic.tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("linear_of_parts agrees between devices in every precision", "[ops][linear][gpu]") {
+  Generator generator(10);
+  for (const Arithmetic& arithmetic : kArithmetics) {
+    INFO(name(arithmetic.activations) << " in " << name(arithmetic.precision));
+    require_devices_agree(
+        [&](std::span<const Variable> inputs) {
+          return std::vector<Variable>{
+              linear_of_parts({inputs[0].detach(), inputs[1], inputs[2]}, inputs[3],
+                              on_device_of(inputs[0], arithmetic.precision))};
+        },
+        {random_tensor({3, 2, 17}, DType::f32, generator, -0.3, 0.3),
+         random_tensor({1, 2, 17}, DType::f32, generator, -0.3, 0.3),
+         random_tensor({20, 2, 17}, DType::f32, generator, -0.3, 0.3)},
+        {eight_bits(random_tensor({9, 17}, DType::f32, generator, -0.3, 0.3))},
+        arithmetic.activations, arithmetic.tolerance);
+  }
+}
+
+TEST_CASE("half operands of linear may start anywhere", "[ops][linear][gpu]") {
+  Generator generator(11);
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    INFO(name(dtype));
+    const Variable x = random_parameter({19, 24}, dtype, generator, -0.3, 0.3, true);
+    const Variable weight = random_parameter({16, 24}, DType::f32, generator, -0.3, 0.3, true);
+    const Variable bias = random_parameter({16}, DType::f32, generator, -1, 1, true);
+    const Tensor grad = random_tensor({19, 16}, dtype, generator, -1, 1, true);
+    const Variable y = linear(x, weight, bias);
+    backward(y, grad);
+    REQUIRE(y.dtype() == dtype);
+    REQUIRE(x.grad().dtype() == dtype);
+    REQUIRE(weight.grad().dtype() == DType::f32);
+    REQUIRE(bias.grad().dtype() == DType::f32);
+
+    const auto wide = [](const Tensor& t) { return Variable(on_cpu(t).to(DType::f64), true); };
+    const Variable wide_x = wide(x.value());
+    const Variable wide_weight = wide(weight.value().to(dtype));
+    const Variable wide_bias = wide(bias.value().to(dtype));
+    const Variable wide_y = linear(wide_x, wide_weight, wide_bias);
+    backward(wide_y, on_cpu(grad).to(DType::f64));
+    const double rounding = dtype == DType::bf16 ? 0x1p-8 : 0x1p-11;  // of the result
+    REQUIRE(max_relative_error(y.value(), wide_y.value()) < rounding);
+    REQUIRE(max_relative_error(x.grad(), wide_x.grad()) < rounding);
+    REQUIRE(max_relative_error(weight.grad(), wide_weight.grad()) < 1e-5);
+    REQUIRE(max_relative_error(bias.grad(), wide_bias.grad()) < 1e-5);
+  }
+}
+
+TEST_CASE("the bias's gradient is right over any number of rows", "[ops][linear][gpu]") {
+  Generator generator(12);
+  // Around one chunk of 256 rows, several chunks, and more than 256 chunks of 256 rows.
+  for (const std::int64_t rows : {1, 9, 255, 256, 257, 1000, 70001}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+      INFO(rows << " rows of " << name(dtype));
+      const std::int64_t out = rows > 1000 ? 3 : 33;  // one column of blocks, or two
+      const DType parameters = dtype == DType::f64 ? DType::f64 : DType::f32;
+      const Variable x(Tensor::zeros({rows, 1}, dtype, test_device()));
+      const Variable weight(Tensor::zeros({out, 1}, parameters, test_device()));
+      const auto gradient = [&](const Tensor& grad) {
+        const Variable bias(Tensor::zeros({out}, parameters, test_device()), true);
+        backward(linear(x, weight, bias), grad);
+        return on_cpu(bias.grad());
+      };
+      const Tensor grad = random_tensor({rows, out}, dtype, generator);
+      const Tensor wide = on_cpu(grad).to(DType::f64);
+      Tensor expected = Tensor::zeros({out}, DType::f64);
+      for (std::int64_t i = 0; i < rows * out; ++i) {
+        expected.data<double>()[i % out] += wide.data<double>()[i];
+      }
+      const Tensor actual = gradient(grad);
+      REQUIRE(max_relative_error(actual, expected) < 1e-5);
+      REQUIRE(same_bits(actual, gradient(grad)));
+    }
+  }
+}
+
+TEST_CASE("linear without rows has no gradients to give", "[ops][linear]") {
+  const Variable x(Tensor::zeros({0, 3}, DType::f32, test_device()), true);
+  const Variable weight(Tensor::full({2, 3}, 5.0, DType::f32, test_device()), true);
+  const Variable bias(Tensor::full({2}, 5.0, DType::f32, test_device()), true);
+  const Variable y = linear(x, weight, bias);
+  REQUIRE(y.shape() == Shape{0, 2});
+  backward(y, Tensor::zeros({0, 2}, DType::f32, test_device()));
+  REQUIRE(same_bits(weight.grad(), Tensor::zeros({2, 3})));
+  REQUIRE(same_bits(bias.grad(), Tensor::zeros({2})));
+}
+
+TEST_CASE("matmul agrees between devices", "[ops][matmul][gpu]") {
+  Generator generator(13);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{DType::f32, 1e-5}, std::pair{DType::bf16, 1e-2}, std::pair{DType::f16, 1e-2}}) {
+    require_devices_agree(
+        [](std::span<const Variable> in) { return std::vector<Variable>{matmul(in[0], in[1])}; },
+        {random_tensor({33, 17}, DType::f32, generator, -0.3, 0.3),
+         random_tensor({17, 40}, DType::f32, generator, -0.3, 0.3)},
+        {}, dtype, tolerance);
+  }
+}
+
+TEST_CASE("what multiplies has a name", "[ops][matmul]") {
+  REQUIRE_THAT(matmul_backend(test_device()), ContainsSubstring(" ") && ContainsSubstring("."));
+  if (test_device().is_cuda()) {
+    REQUIRE_THAT(matmul_backend(test_device()), ContainsSubstring("cuBLASLt"));
+  }
+}
+
+TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf16][cpu]") {
   if (!cpu::has_bf16_products()) {
     WARN("this processor has no bf16 products: not compared");
     return;
@@ -168,7 +340,7 @@ TEST_CASE("both bf16 products agree, for every transposition", "[ops][linear][bf
   }
 }
 
-TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][bf16]") {
+TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][bf16][cpu]") {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   std::vector<float> values{
       0.0F,          -0.0F,   1.0F,      0x1.01p0F,  0x1.03p0F,
@@ -194,8 +366,8 @@ TEST_CASE("rounding to bf16 on vectors is rounding one by one", "[ops][linear][b
 }
 
 TEST_CASE("matmul has the right values and gradients", "[ops][matmul][gradient]") {
-  const Variable a(Tensor::from<float>({1, 2, 3, 4}, {2, 2}));
-  const Variable b(Tensor::from<float>({0, 1, 1, 0}, {2, 2}));
+  const Variable a(on_test_device(Tensor::from<float>({1, 2, 3, 4}, {2, 2})));
+  const Variable b(on_test_device(Tensor::from<float>({0, 1, 1, 0}, {2, 2})));
   const Tensor product = matmul(a, b).value();
   REQUIRE(same_bits(product, Tensor::from<float>({2, 1, 4, 3}, {2, 2})));
 

@@ -7,9 +7,10 @@ namespace rondo::testing {
 
 Tensor random_tensor(const Shape& shape, DType dtype, Generator& generator, double low, double high,
                      bool offset) {
-  Tensor storage = Tensor::empty({shape.numel() + (offset ? 1 : 0)}, dtype, test_device());
+  const DType drawn = dtype == DType::f64 ? DType::f64 : DType::f32;
+  Tensor storage = Tensor::empty({shape.numel() + (offset ? 1 : 0)}, drawn, test_device());
   fill_uniform(storage, low, high, generator);
-  return storage.narrow(offset ? 1 : 0, shape.numel()).reshape(shape);
+  return storage.to(dtype).narrow(offset ? 1 : 0, shape.numel()).reshape(shape);
 }
 
 Variable random_parameter(const Shape& shape, DType dtype, Generator& generator, double low,
