@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "cuda_kernels/gemm.h"
+#include "cuda_kernels/linear.h"
 #include "cuda_kernels/lstm.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/lstm.h"
@@ -65,23 +66,31 @@ Tensor sum_rows(const Tensor& matrix) {
   const std::int64_t rows = matrix.shape().rows();
   const std::int64_t columns = matrix.shape().back();
   Tensor sums = Tensor::empty({columns}, lstm_parameter_type(matrix.dtype()), matrix.device());
-  if (matrix.device().is_cuda()) {
-    const Tensor ones = Tensor::full({1, rows}, 1.0, matrix.dtype(), matrix.device());
-    multiply({ones}, {matrix}, 0.0, sums, Precision::f32);
-    return sums;
-  }
-  dispatch_compute(matrix.dtype(), "lstm", [&]<typename T>(Type<T>) {
-    const T* from = matrix.data<T>();
-    T* to = sums.data<T>();
-    parallel_for(0, columns, 64, [=](std::int64_t begin, std::int64_t end) {
-      std::fill(to + begin, to + end, T(0));
-      for (std::int64_t row = 0; row < rows; ++row) {
-        for (std::int64_t column = begin; column < end; ++column) {
-          to[column] += from[row * columns + column];
-        }
-      }
-    });
-  });
+  run_on(
+      matrix.device(),
+      [&] {
+        dispatch_compute(matrix.dtype(), "lstm", [&]<typename T>(Type<T>) {
+          const T* from = matrix.data<T>();
+          T* to = sums.data<T>();
+          parallel_for(0, columns, 64, [=](std::int64_t begin, std::int64_t end) {
+            std::fill(to + begin, to + end, T(0));
+            for (std::int64_t row = 0; row < rows; ++row) {
+              for (std::int64_t column = begin; column < end; ++column) {
+                to[column] += from[row * columns + column];
+              }
+            }
+          });
+        });
+      },
+      [&](auto stream) {
+        Tensor scratch =
+            Tensor::empty({cuda::column_sums_scratch(rows, columns)}, sums.dtype(), sums.device());
+        dispatch_floating(matrix.dtype(), "lstm", [&]<typename A>(Type<A>) {
+          using P = ComputeType<A>;
+          cuda::column_sums(matrix.device_data<A>(), rows, columns, scratch.device_data<P>(),
+                            sums.device_data<P>(), stream);
+        });
+      });
   return sums;
 }
 
