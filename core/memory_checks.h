@@ -14,6 +14,13 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#ifdef RONDO_CUDA_EMULATION
+namespace cuda_emulation {
+// How many bytes of a block kernels may touch; they become NaN (tests/cuda_emulation).
+void set_used(const void* block, std::size_t bytes);
+}  // namespace cuda_emulation
+#endif
+
 namespace rondo {
 
 #ifdef __SANITIZE_ADDRESS__
@@ -21,16 +28,6 @@ inline constexpr bool kAddressSanitizer = true;
 #else
 inline constexpr bool kAddressSanitizer = false;
 #endif
-#ifdef RONDO_CUDA_EMULATION
-inline constexpr bool kEmulatedGpu = true;
-#else
-inline constexpr bool kEmulatedGpu = false;
-#endif
-
-// Whether the CPU can reach the memory of `device`.
-inline bool is_cpu_memory(Device device) {
-  return device.is_cpu() || (device.is_cuda() && kEmulatedGpu);
-}
 
 inline void set_touchable([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes,
                           [[maybe_unused]] bool touchable) {
@@ -40,10 +37,20 @@ inline void set_touchable([[maybe_unused]] const void* begin, [[maybe_unused]] s
 #endif
 }
 
+// What the emulated GPU is told about its blocks; its memory is otherwise for kernels alone.
+inline void set_used_on_gpu([[maybe_unused]] const void* block,
+                            [[maybe_unused]] std::size_t bytes) {
+#ifdef RONDO_CUDA_EMULATION
+  cuda_emulation::set_used(block, bytes);
+#endif
+}
+
 // A block of `size` bytes is given to somebody who asked for `bytes`.
 inline void mark_handed_out(Device device, void* block, std::size_t bytes, std::size_t size) {
   constexpr int kNan = 0xff;  // in every floating-point type
-  if (is_cpu_memory(device) && (kAddressSanitizer || device.is_cuda())) {
+  if (device.is_cuda()) {
+    set_used_on_gpu(block, bytes);
+  } else if (device.is_cpu() && kAddressSanitizer) {
     set_touchable(block, size, true);
     std::memset(block, kNan, bytes);
     set_touchable(static_cast<std::byte*>(block) + bytes, size - bytes, false);
@@ -52,14 +59,16 @@ inline void mark_handed_out(Device device, void* block, std::size_t bytes, std::
 
 // It has come back, and may be handed out again.
 inline void mark_released(Device device, void* block, std::size_t size) {
-  if (is_cpu_memory(device)) {
+  if (device.is_cuda()) {
+    set_used_on_gpu(block, 0);
+  } else if (device.is_cpu()) {
     set_touchable(block, size, false);
   }
 }
 
 // It goes back to the system.
 inline void mark_returned(Device device, void* block, std::size_t size) {
-  if (is_cpu_memory(device)) {
+  if (device.is_cpu()) {
     set_touchable(block, size, true);
   }
 }

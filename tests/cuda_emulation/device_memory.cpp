@@ -18,6 +18,7 @@ namespace {
 struct Block {
   std::size_t bytes = 0;
   int device = 0;
+  std::size_t used = 0;
 };
 
 // By address. Never destroyed: tensors in static storage are released late.
@@ -64,7 +65,7 @@ void* allocate(int device, std::size_t bytes) {
   }
   std::memset(block, 0xFF, bytes);
   forbid(block, bytes);
-  blocks()[address(block)] = {bytes, device};
+  blocks()[address(block)] = {bytes, device, bytes};
   return block;
 }
 
@@ -77,6 +78,15 @@ bool release(void* block) {
   blocks().erase(found);
   std::free(block);
   return true;
+}
+
+void set_used(const void* block, std::size_t bytes) {
+  const std::lock_guard lock(device_mutex());
+  Block& found = blocks().at(address(block));
+  found.used = bytes;
+  permit(block, bytes);
+  std::memset(const_cast<void*>(block), 0xFF, bytes);
+  forbid(block, bytes);
 }
 
 std::size_t total_bytes() {
@@ -132,8 +142,8 @@ const void* find_host_pointer([[maybe_unused]] std::span<const std::byte> bytes)
 DeviceAccess::DeviceAccess(int device) {
   for (const auto& [first, block] : blocks()) {
     if (block.device == device) {
-      blocks_.push_back({first, block.bytes});
-      permit(first, block.bytes);
+      blocks_.push_back({first, block.used});
+      permit(first, block.used);
     }
   }
 }
@@ -141,8 +151,8 @@ DeviceAccess::DeviceAccess(int device) {
 DeviceAccess::DeviceAccess(std::initializer_list<const void*> pointers) {
   for (const void* pointer : pointers) {
     if (const auto found = block_around(pointer); found != blocks().end()) {
-      blocks_.push_back({found->first, found->second.bytes});
-      permit(found->first, found->second.bytes);
+      blocks_.push_back({found->first, found->second.used});
+      permit(found->first, found->second.used);
     }
   }
 }

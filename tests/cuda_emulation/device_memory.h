@@ -19,6 +19,11 @@ void* allocate(int device, std::size_t bytes);
 // False if no block begins there.
 bool release(void* block);
 
+// An allocator on top, which keeps blocks and hands them out again, says how many bytes of a block
+// are in use: 0 for none. Kernels and copies may touch only those; until it says so, all. Fills
+// them with 0xFF anew.
+void set_used(const void* block, std::size_t bytes);
+
 std::size_t total_bytes();
 std::size_t free_bytes(int device);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/allocator.h"
 #include "core/cuda_launch.cuh"
 #include "tests/cuda_emulation/test_buffer.h"
 #include "tests/support/catch.h"
@@ -206,6 +207,8 @@ TEST_CASE("A kernel that is given memory of the CPU, or released memory, does no
   }
 }
 
+rondo::CachingAllocator& allocator() { return rondo::allocator(rondo::Device::cuda(0)); }
+
 // The sanitizers end the program, so each of these runs in one of its own: this one again, which
 // finds in the environment which mistake to make.
 TEST_CASE("The sanitizers see memory errors of kernels") {
@@ -214,7 +217,7 @@ TEST_CASE("The sanitizers see memory errors of kernels") {
     const char* message;
     void (*make)();
   };
-  const std::array<Mistake, 6> mistakes = {{
+  const std::array<Mistake, 8> mistakes = {{
       {"write beyond a block", "heap-buffer-overflow",
        [] {
          launch("set", set_to_one, Grid{1, 1}, work(), Buffer<float>(3).data(), 3);
@@ -226,6 +229,17 @@ TEST_CASE("The sanitizers see memory errors of kernels") {
       {"write beyond shared memory", "heap-buffer-overflow",
        [] {
          launch("use", use_shared, Grid{1, 1, 8}, work(), Buffer<float>(3).data(), 3);
+       }},
+      {"write beyond what the allocator was asked for", "use-after-poison",
+       [] {
+         auto* const block = static_cast<float*>(allocator().allocate(3 * sizeof(float)));
+         launch("set", set_to_one, Grid{1, 1}, work(), block, 3);
+       }},
+      {"write to what the allocator took back", "use-after-poison",
+       [] {
+         void* const block = allocator().allocate(3 * sizeof(float));
+         allocator().release(block, 3 * sizeof(float));
+         launch("set", set_to_one, Grid{1, 1}, work(), static_cast<float*>(block), 0);
        }},
       {"load a misaligned vector", "misaligned address",
        [] {
