@@ -126,6 +126,9 @@ TEST_CASE("sru_scan computes the equations of one unit", "[ops][sru_scan]") {
 TEST_CASE("sru_scan has the right gradients in every variant", "[ops][sru_scan][gradient]") {
   Generator generator(11);
   for (const Case& c : cases()) {
+    if (test_device().is_cuda() && c.units > 6) {
+      continue;  // differences take long there; "agrees with the CPU" has the larger sizes
+    }
     INFO("units " << c.units << " tanh " << (c.options.activation == Activation::tanh) << " skip "
                   << c.options.has_skip_term << " planes " << c.planes << " bidirectional "
                   << c.options.bidirectional << " per step " << c.weight_per_step);
