@@ -23,9 +23,9 @@ struct AttentionBlock {
   std::int64_t scores_head_stride = 0;   // of scores and of the gradient of dropped weights
   std::int64_t weights_head_stride = 0;  // of weights and of the gradient of scores
   std::int64_t dropped_head_stride = 0;  // of dropped weights
-  bool causal = true;                    // no position after its own
-  std::int64_t window = 0;               // > 0: no position more than this many before its own
   const bool* key_padding = nullptr;     // (C, B), true is hidden; may be null
+  std::int64_t window = 0;               // > 0: no position more than this many before its own
+  bool causal = true;                    // no position after its own
   float dropout = 0.0F;                  // probability p
   double kept_factor = 1.0;              // 1 / (1 - p), what kept weights are multiplied by
   std::uint64_t seed = 0, stream = 0;    // of the words that dropout draws

@@ -131,7 +131,7 @@ void multiply(const AttentionCall& a, cuda::Gemm product, const Matrices& x, con
   const bool all_heads = a.heads > a.batch;
   product.operands = x.tensor.dtype();
   product.result = z.tensor.dtype();
-  product.tf32 = a.precision == Precision::tf32;
+  product.tf32 = a.precision == Precision::tf32 && product.operands == DType::f32;
   product.lda = x.row_stride;
   product.ldb = y.row_stride;
   product.ldc = z.row_stride;

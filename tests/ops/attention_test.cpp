@@ -357,7 +357,8 @@ TEST_CASE("attention on a GPU drops what the CPU drops", "[ops][attention][gpu]"
   };
   const auto kept = [](const Tensor& weights) {
     std::vector<bool> bits;
-    for (const float weight : on_cpu(weights).to(DType::f32).values<float>()) {
+    const Tensor wide = on_cpu(weights).to(DType::f32);
+    for (const float weight : wide.values<float>()) {
       bits.push_back(weight != 0.0F);
     }
     return bits;

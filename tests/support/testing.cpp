@@ -1,5 +1,6 @@
 #include "tests/support/testing.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -27,9 +28,10 @@ double max_relative_error(const Tensor& a, const Tensor& b) {
     const double x = wide_a.data<double>()[i];
     const double y = wide_b.data<double>()[i];
     const double error = std::abs(x - y) / (1.0 + std::abs(y));
-    if (!(error <= worst)) {
-      worst = error;  // a NaN sticks
+    if (std::isnan(error)) {
+      return error;  // no later element may hide it
     }
+    worst = std::max(worst, error);
   }
   return worst;
 }
