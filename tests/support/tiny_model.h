@@ -30,9 +30,10 @@ inline void scramble(const Parameters& parameters, std::uint64_t seed) {
 inline std::unique_ptr<LanguageModel> scrambled_model(const ModelConfig& config,
                                                       std::int64_t vocabulary_size,
                                                       DType dtype = DType::f32,
-                                                      std::uint64_t seed = 1) {
+                                                      std::uint64_t seed = 1,
+                                                      Device device = Device::cpu()) {
   Generator generator(seed);
-  Initializer init(generator, Device::cpu(), dtype);
+  Initializer init(generator, device, dtype);
   auto model = build_language_model(config, vocabulary_size, init);
   scramble(model->parameters(), seed);
   return model;
