@@ -45,6 +45,10 @@ CLI::Validator whole_number(std::int64_t least) {
           ""};
 }
 
+void add_device_option(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
+}
+
 void add_threads_option(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "CPU threads; 0: one per core")->check(whole_number(0));
 }

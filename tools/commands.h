@@ -29,6 +29,8 @@ void add_config_options(CLI::App& command, std::vector<std::string>& overrides,
 // Accepts whole numbers from `least` that fit 64 bits.
 CLI::Validator whole_number(std::int64_t least);
 
+// A `--device` option: cpu, cuda or cuda:N.
+void add_device_option(CLI::App& command, std::string& device);
 // An `--threads` option, 0 for one per core.
 void add_threads_option(CLI::App& command, int& threads);
 

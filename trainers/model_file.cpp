@@ -75,12 +75,12 @@ std::vector<NamedTensor> tensors_of(const Parameters& parameters) {
   return tensors;
 }
 
-LoadedModel load_model(const LoadedCheckpoint& checkpoint) {
+LoadedModel load_model(const LoadedCheckpoint& checkpoint, Device device) {
   const SafetensorsFile& file = checkpoint.model;
   ModelDescription description = from_metadata(file.metadata(), file.path());
-  const auto build = [&](Device device) {
+  const auto build = [&](Device where) {
     Generator generator(0);  // the weights it draws are replaced
-    Initializer init(generator, device);
+    Initializer init(generator, where);
     return build_language_model(description.config, description.vocabulary.size(), init);
   };
   // Metadata that a file made elsewhere got wrong must not decide how much memory is taken.
@@ -88,7 +88,7 @@ LoadedModel load_model(const LoadedCheckpoint& checkpoint) {
         "{}: the metadata speaks of {} layers, but there are {} tensors: it is of another model",
         file.path().string(), description.config.num_layers, file.names().size());
   require_tensors(tensors_of(build(Device::meta())->parameters()), file, "model");
-  auto model = build(Device::cpu());
+  auto model = build(device);
   assign_tensors(tensors_of(model->parameters()), file, "model");
   return {std::move(description), std::move(model), checkpoint.path};
 }

@@ -31,9 +31,9 @@ struct LoadedModel {
   std::filesystem::path path;
 };
 
-// Builds the model of a checkpoint and fills in its weights. Throws Error when the metadata is not
-// that of a Rondo language model, or is of another model than the weights.
-LoadedModel load_model(const LoadedCheckpoint& checkpoint);
+// Builds the model of a checkpoint on `device` and fills in its weights. Throws Error when the
+// metadata is not that of a Rondo language model, or is of another model than the weights.
+LoadedModel load_model(const LoadedCheckpoint& checkpoint, Device device = Device::cpu());
 
 // The parameters as tensors that share their storage.
 std::vector<NamedTensor> tensors_of(const Parameters& parameters);
