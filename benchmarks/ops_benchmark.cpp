@@ -26,8 +26,9 @@ Variable parameter(const Shape& shape, Generator& generator) {
 }
 
 struct Limits {
-  double gflops = median(measure_products(Precision::f32));
-  double gigabytes = median(measure_copies());
+  double gflops =
+      median(measure_products(Precision::f32, Device::cpu(), product_size(Device::cpu())));
+  double gigabytes = median(measure_copies(Device::cpu()));
 };
 
 // Measured once, when the first benchmark has run.

@@ -95,11 +95,9 @@ void* CachingAllocator::allocate(std::size_t bytes) {
       block = system_allocate(size);
     }
     if (block == nullptr) {
-      fail(
-          "out of memory on {}: {} bytes were asked for beside {} in use{}; a smaller batch_size "
-          "or "
-          "unroll needs less",
-          device_.str(), bytes, stats_.in_use_bytes, free_memory());
+      throw OutOfMemory(
+          fmt::format("out of memory on {}: {} bytes were asked for beside {} in use{}",
+                      device_.str(), bytes, stats_.in_use_bytes, free_memory()));
     }
     stats_.reserved_bytes += size;
     ++stats_.system_allocations;

@@ -38,25 +38,31 @@ StreamBatcher::StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVoca
   vocabulary_.require_known(bytes_);
 }
 
-Segment StreamBatcher::segment(std::int64_t index) const {
+std::int64_t StreamBatcher::length(std::int64_t index) const {
   check(index >= 0 && index < segments_, "[StreamBatcher] there is no segment {} among {}", index,
         segments_);
+  return std::min(options_.unroll, positions_ - index * options_.unroll);
+}
+
+Segment StreamBatcher::segment(std::int64_t index) const {
+  const Shape shape = {length(index), options_.batch_size};
+  Segment segment{Tensor::empty(shape, DType::i32), Tensor::empty(shape, DType::i32)};
+  write(index, segment.inputs.data<std::int32_t>(), segment.targets.data<std::int32_t>());
+  return segment;
+}
+
+void StreamBatcher::write(std::int64_t index, std::int32_t* inputs, std::int32_t* targets) const {
+  const std::int64_t steps = length(index);
   const std::int64_t start = index * options_.unroll;
-  const std::int64_t length = std::min(options_.unroll, positions_ - start);
   const std::int64_t batch = options_.batch_size;
-  Segment segment{Tensor::empty({length, batch}, DType::i32),
-                  Tensor::empty({length, batch}, DType::i32)};
-  auto* inputs = segment.inputs.data<std::int32_t>();
-  auto* targets = segment.targets.data<std::int32_t>();
   for (std::int64_t b = 0; b < batch; ++b) {
     const std::int64_t stream = options_.rank * batch + b;
     const std::uint8_t* bytes = bytes_.data() + stream * stream_length_ + start;
-    for (std::int64_t t = 0; t < length; ++t) {
+    for (std::int64_t t = 0; t < steps; ++t) {
       inputs[t * batch + b] = *vocabulary_.id(bytes[t]);
       targets[t * batch + b] = *vocabulary_.id(bytes[t + 1]);
     }
   }
-  return segment;
 }
 
 }  // namespace rondo

@@ -46,8 +46,16 @@ class StreamBatcher {
   std::int64_t segments() const { return segments_; }
   // Positions of one stream in all segments: B x positions() targets in one pass.
   std::int64_t positions() const { return positions_; }
-  // Throws Error unless 0 <= index < segments().
+  std::int64_t batch_size() const { return options_.batch_size; }
+  std::int64_t unroll() const { return options_.unroll; }
+  // The positions of segment `index`. This and the next two throw Error unless 0 <= index <
+  // segments().
+  std::int64_t length(std::int64_t index) const;
+  // Segment `index`, on the CPU.
   Segment segment(std::int64_t index) const;
+  // Writes the ids of segment `index`, length(index) x batch_size() each, to memory of the
+  // caller's.
+  void write(std::int64_t index, std::int32_t* inputs, std::int32_t* targets) const;
 
  private:
   std::span<const std::uint8_t> bytes_;

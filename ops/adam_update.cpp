@@ -17,11 +17,7 @@ void adam_update(const AdamStep<double>& step, const Tensor& grad, Tensor& param
   }
   require_cpu("adam_update", parameter.device());
   dispatch_compute(parameter.dtype(), "adam_update", [&]<typename T>(Type<T>) {
-    const auto t = [](double x) { return static_cast<T>(x); };
-    const AdamStep<T> s{t(step.beta1),          t(step.beta2), t(step.rest1),
-                        t(step.rest2),          t(step.eps),   t(step.step_size),
-                        t(step.variance_scale), t(step.decay), t(step.added_decay),
-                        t(step.grad_scale),     step.update};
+    const AdamStep<T> s = rounded<T>(step);
     const T* g = grad.data<T>();
     T* p = parameter.data<T>();
     T* m_data = m.data<T>();

@@ -1,5 +1,6 @@
 #include <iostream>
 
+#include "core/cuda.h"
 #include "core/file.h"
 #include "core/parallel.h"
 #include "ops/linear.h"
@@ -23,16 +24,25 @@ void add_bench_command(CLI::App& app) {
 }
 
 nlohmann::ordered_json machine_json(const Config& config) {
-  return {{"device", config.run.device},
-          {"processor", processor_name()},
-          {"threads", num_threads()},
-          {"matmul_backend", matmul_backend()},
-          {"precision", name(config.training.precision)}};
+  const Device device = Device::parse(config.run.device);
+  nlohmann::ordered_json json{{"device", device.str()}};
+  if constexpr (kWithCuda) {
+    if (device.is_cuda()) {
+      json["gpu"] = device_name(device);
+      json["gpu_memory_bytes"] = cuda::properties(device.index).memory_bytes;
+    }
+  }
+  json.update({{"processor", processor_name()},
+               {"threads", num_threads()},
+               {"matmul_backend", matmul_backend(device)},
+               {"precision", name(config.training.precision)}});
+  return json;
 }
 
 std::string machine_text(const Config& config) {
-  return fmt::format("{}, {}, {} threads, {}, {}", config.run.device, processor_name(),
-                     num_threads(), matmul_backend(), name(config.training.precision));
+  const Device device = Device::parse(config.run.device);
+  return fmt::format("{}, {}, {} threads, {}, {}", device.str(), device_name(device), num_threads(),
+                     matmul_backend(device), name(config.training.precision));
 }
 
 void add_output_options(CLI::App& command, BenchOutput& output) {

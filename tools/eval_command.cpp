@@ -17,13 +17,17 @@ struct EvalOptions {
   std::int64_t batch_size = 1;
   std::int64_t max_tokens = 0;
   bool last = false;
+  std::string device = "cpu";
   int threads = 0;
 };
 
 void eval(const EvalOptions& options) {
   set_num_threads(options.threads);
-  const LoadedModel loaded = load_model(load_checkpoint(
-      options.path, options.last ? CheckpointChoice::last : CheckpointChoice::best));
+  const Device device = Device::parse(options.device);
+  require_available(device);
+  const LoadedModel loaded = load_model(
+      load_checkpoint(options.path, options.last ? CheckpointChoice::last : CheckpointChoice::best),
+      device);
   const ModelDescription& description = loaded.description;
   const ByteCorpus corpus =
       ByteCorpus::open(options.data.empty() ? description.corpus : options.data);
@@ -34,8 +38,12 @@ void eval(const EvalOptions& options) {
   evaluation.window = options.window > 0 ? options.window : description.window;
   evaluation.batch_size = options.batch_size;
   evaluation.max_tokens = options.max_tokens;
-  const EvaluationResult result =
-      evaluate(*loaded.model, corpus.split(split), description.vocabulary, evaluation);
+  EvaluationResult result;
+  try {
+    result = evaluate(*loaded.model, corpus.split(split), description.vocabulary, evaluation);
+  } catch (const OutOfMemory& problem) {
+    fail("{}; lower --batch-size or --window", problem.what());
+  }
   fmt::print("{} of {}: {:.4f} BPC ({:.4f} nats) over {} bytes, window {}, batch {}\n", name(split),
              corpus.name(), result.bits_per_character(), result.nats_per_token, result.tokens,
              evaluation.window, evaluation.batch_size);
@@ -70,10 +78,12 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--max-tokens", options->max_tokens, "Only the first so many; 0: all")
       ->check(whole_number(0));
   command->add_flag("--last", options->last, "Of a run, the last checkpoint instead of the best");
+  add_device_option(*command, options->device);
   add_threads_option(*command, options->threads);
   command->footer(R"(Examples:
   rondo eval runs/quickstart
   rondo eval runs/quickstart --split dev --window 512
+  rondo eval runs/quickstart --device cuda
   rondo eval model.safetensors --data data/enwik8)");
   command->callback([options] { eval(*options); });
 }

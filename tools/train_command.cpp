@@ -12,6 +12,7 @@
 #include "tools/text.h"
 #include "trainers/config_yaml.h"
 #include "trainers/lm_trainer.h"
+#include "trainers/machine_limits.h"
 
 namespace rondo {
 namespace {
@@ -36,6 +37,11 @@ class ConsoleObserver final : public TrainingObserver {
     }
   }
   void on_step(const StepReport& r) override {
+    if (loss_scale_ && *loss_scale_ != r.loss_scale) {
+      display_.print_event(fmt::format("loss scale {:g} at step {}, {} steps left out so far",
+                                       r.loss_scale, r.step, r.skipped_steps));
+    }
+    loss_scale_ = r.loss_scale;
     display_.update({r.step, total_steps_, r.epoch, r.bits_per_character(), r.tokens_per_second,
                      r.lr, r.grad_norm, r.seconds_left});
   }
@@ -59,10 +65,12 @@ class ConsoleObserver final : public TrainingObserver {
   ProgressDisplay& display_;
   std::int64_t total_steps_;
   std::optional<EvaluationEvent> to_be_saved_;  // shown once that is true
+  std::optional<double> loss_scale_;            // of the last step
 };
 
 void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
   const Config& c = trainer.config();
+  const Device device = Device::parse(c.run.device);
   const ByteCorpus& corpus = trainer.corpus();
   const auto size = [&](Split split) {
     return format_count(static_cast<double>(corpus.split(split).size()));
@@ -81,7 +89,10 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
                            ? fmt::format(", {} accumulated", c.training.accumulation_steps)
                            : "")},
           {"device",
-           fmt::format("{}, {} threads, {}", c.run.device, num_threads(), matmul_backend())},
+           device.is_cuda()
+               ? fmt::format("{}, {}, {}, {}", device.str(), device_name(device),
+                             matmul_backend(device), name(c.training.precision))
+               : fmt::format("{}, {} threads, {}", device.str(), num_threads(), matmul_backend())},
           {"run folder", trainer.folder().string()}});
 }
 

@@ -22,6 +22,7 @@
 
 namespace rondo {
 
+// Its tensors may be on a GPU; they are saved as they are, and loaded to any device.
 struct Checkpoint {
   std::vector<NamedTensor> model;
   std::map<std::string, std::string> model_metadata;
@@ -79,8 +80,8 @@ LoadedCheckpoint load_checkpoint(const std::filesystem::path& path,
 void require_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
                      std::string_view what);
 
-// Copies the tensors of `file` into those of the same name. Throws the Error of require_tensors
-// before anything is copied.
+// Copies the tensors of `file` into those of the same name, on any device. Throws the Error of
+// require_tensors before anything is copied.
 void assign_tensors(std::span<const NamedTensor> targets, const SafetensorsFile& file,
                     std::string_view what);
 

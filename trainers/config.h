@@ -32,7 +32,8 @@ struct TrainingConfig {
   std::int64_t unroll = 256;             // positions of one segment, T
   std::int64_t accumulation_steps = 1;   // segments whose gradients are averaged in one step
   double clip_grad_norm = 1.0;           // of all gradients together; 0: no clipping
-  Precision precision = Precision::f32;  // of the operands of matrix products
+  Precision precision = Precision::f32;  // of matrix products; on a GPU, also of activations
+  double loss_scale = 65536;             // the first; with f16 only
 
   friend bool operator==(const TrainingConfig&, const TrainingConfig&) = default;
 };

@@ -43,10 +43,10 @@ void check_belongs(const Section& given, ModelType type, const Origins& origins)
   const Section defaults = list_settings(untouched);
   for (std::size_t i = 0; i < given.fields.size(); ++i) {
     const Field& field = given.fields[i];
-    require(!field.only_for || *field.only_for == type || field.str() == defaults.fields[i].str(),
-            origins, fmt::format("model.{}", field.key),
+    require(field.known_to(type) || field.str() == defaults.fields[i].str(), origins,
+            fmt::format("model.{}", field.key),
             "only a model of type {} has this setting, and model.type is {}; remove it",
-            type_name(field.only_for.value_or(type)), type_name(type));
+            field.known_to_names(), type_name(type));
   }
 }
 
@@ -118,6 +118,15 @@ void check_device(const Config& config, const Origins& origins) {
   }
   require(!device.is_meta(), origins, "run.device",
           "expected cpu, cuda or cuda:N, found meta, which only counts parameters");
+  const Precision precision = config.training.precision;
+  require(device.is_cuda() || (precision != Precision::tf32 && precision != Precision::f16),
+          origins, "training.precision",
+          "{} is made by the tensor cores of a GPU, and run.device is cpu; choose f32 or bf16, or "
+          "set run.device: cuda",
+          name(precision));
+  require(precision == Precision::f16 || config.training.loss_scale == TrainingConfig().loss_scale,
+          origins, "training.loss_scale",
+          "only training.precision: f16 has this setting; remove it or set that");
 }
 
 }  // namespace
@@ -129,6 +138,14 @@ void validate(const ModelConfig& config, const Origins& origins) {
   check_belongs(section, config.type, origins);
   if (config.type == ModelType::srupp) {
     check_attention(config, origins);
+  }
+}
+
+void require_device(const Config& config) {
+  try {
+    require_available(Device::parse(config.run.device));
+  } catch (const Error& error) {
+    fail("run.device: {}", error.what());
   }
 }
 

@@ -15,8 +15,11 @@ using Origins = std::map<std::string, std::string, std::less<>>;
 
 // Throws Error naming the setting, what it must be and what it is, for a value outside its limits
 // and for settings that contradict each other. Files are read through it; a Config made in C++
-// should be passed to it, too.
+// should be passed to it, too. What holds does not depend on the machine: require_device does.
 void validate(const Config& config, const Origins& origins = {});
 void validate(const ModelConfig& config, const Origins& origins = {});
+
+// Throws Error, saying what there is, unless this build and this machine have run.device.
+void require_device(const Config& config);
 
 }  // namespace rondo

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "data/batcher.h"
+#include "data/segment_feed.h"
 #include "ops/cross_entropy.h"
 
 namespace rondo {
@@ -30,20 +30,18 @@ void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vo
 EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
                           const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
   const StreamBatcher batcher = batches(text, vocabulary, options);
+  const Device device = model.parameters().front().variable.device();
+  const auto feed = feed_segments(batcher, device);
   const NoGradGuard no_grad;
   const LanguageModelContext context{{}, options.window, options.window};
   LanguageModelState state;
   EvaluationResult result;
-  Tensor nats;  // summed where the model is: a GPU need not be waited for after every window
+  // Summed where the model is: a GPU need not be waited for after every window.
+  Tensor nats = Tensor::zeros({1}, DType::f64, device);
   for (std::int64_t i = 0; i < batcher.segments(); ++i) {
-    const Segment segment = batcher.segment(i);
+    const Segment segment = feed->segment(i);
     const Variable logits = model.logits(segment.inputs, state, context);
-    const Tensor more = cross_entropy_sum(logits.value(), segment.targets);
-    if (nats.defined()) {
-      nats.add_(more);
-    } else {
-      nats = more;
-    }
+    nats.add_(cross_entropy_sum(logits.value(), segment.targets));
     result.tokens += segment.targets.numel();
     if (options.progress) {
       options.progress(result.tokens, batcher.positions() * options.batch_size);

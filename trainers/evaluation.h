@@ -27,7 +27,8 @@ struct EvaluationResult {
 };
 
 // Predicts every byte of `text` but the first, in order, carrying state and memory from window to
-// window; a position attends to the `window` positions before it. Throws Error when the text is too
+// window; a position attends to the `window` positions before it. Products are f32, wherever the
+// model is; on a GPU, `progress` counts what was asked for. Throws Error when the text is too
 // short or has bytes that the vocabulary lacks.
 EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
                           const ByteVocabulary& vocabulary, const EvaluationOptions& options);

@@ -18,10 +18,8 @@ StreamBatcher train_batches(const Config& config, const ByteCorpus& corpus) {
   }
 }
 
-std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& corpus,
+std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& corpus, Device device,
                                      Generator& generator) {
-  const Device device = Device::parse(config.run.device);
-  require_available(device);
   Initializer init(generator, device);
   return build_language_model(config.model, corpus.vocabulary().size(), init);
 }
@@ -30,39 +28,50 @@ std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& cor
 
 LmStepper::LmStepper(const Config& config, const ByteCorpus& corpus)
     : config_(config.training),
+      device_(Device::parse(config.run.device)),
       corpus_(corpus),
       batches_(train_batches(config, corpus_)),
+      feed_(feed_segments(batches_, device_)),
       generator_(config.run.seed),
-      model_(build(config, corpus_, generator_)),
+      model_(build(config, corpus_, device_, generator_)),
       parameters_(model_->parameters()),
-      optimizer_(make_optimizer(config.optimizer, parameters_)) {}
+      optimizer_(make_optimizer(config.optimizer, parameters_)) {
+  if (config_.precision == Precision::f16) {
+    StepState start;
+    start.loss_scale = config_.loss_scale;
+    optimizer_->set_progress(start);
+  }
+}
 
 StepGradient LmStepper::compute_gradient() {
   LanguageModelContext context;
   context.forward = {true, &generator_, config_.precision};
   context.memory_length = config_.unroll;
-  const std::int64_t pieces = config_.accumulation_steps;
+  const auto pieces = static_cast<double>(config_.accumulation_steps);
+  const Tensor loss_gradient = optimizer_->loss_gradient(1.0 / pieces);
   StepGradient gradient;
+  gradient.loss = Tensor::zeros({1}, DType::f64, device_);
   zero_grads(parameters_);
-  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+  for (std::int64_t piece = 0; piece < config_.accumulation_steps; ++piece) {
     if (position_.segment == batches_.segments()) {
       position_.segment = 0;
       ++position_.epoch;
       state_ = {};
     }
-    const Segment segment = batches_.segment(position_.segment++);
+    const Segment segment = feed_->segment(position_.segment++);
     const Variable loss =
         cross_entropy(model_->logits(segment.inputs, state_, context), segment.targets);
-    backward(pieces == 1 ? loss : scale(loss, 1.0 / static_cast<double>(pieces)));
-    gradient.nats_per_token += loss.value().item() / static_cast<double>(pieces);
+    backward(loss, loss_gradient);
+    gradient.loss.add_(scale(Variable(loss.value().to(DType::f64)), 1.0 / pieces).value());
     gradient.tokens += segment.targets.numel();
   }
-  gradient.norm = grad_norm(parameters_);
+  gradient.norm = optimizer_->grad_norm();
   return gradient;
 }
 
-void LmStepper::apply(double lr, double norm) {
-  optimizer_->step(lr, clip_factor(norm, config_.clip_grad_norm));
+void LmStepper::apply(double lr, const StepGradient& gradient) {
+  optimizer_->checked_step(lr, {gradient.loss, gradient.norm, config_.clip_grad_norm,
+                                config_.precision == Precision::f16});
 }
 
 double LmStepper::epochs() const {
@@ -72,6 +81,15 @@ double LmStepper::epochs() const {
 
 void LmStepper::restore(LanguageModelState state, const Generator& generator,
                         const DataPosition& position) {
+  // The recurrent state is f32 with every precision; what attention remembers are activations.
+  for (Tensor& c : state.c) {
+    c = c.to(DType::f32).to(device_);
+  }
+  for (Tensor& memory : state.memory) {
+    if (memory.defined()) {
+      memory = memory.to(activation_type(config_.precision, device_)).to(device_);
+    }
+  }
   state_ = std::move(state);
   generator_ = generator;
   position_ = position;

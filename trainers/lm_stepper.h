@@ -6,6 +6,7 @@
 #include "core/random.h"
 #include "data/batcher.h"
 #include "data/byte_corpus.h"
+#include "data/segment_feed.h"
 #include "models/language_model.h"
 #include "trainers/config.h"
 #include "trainers/optimizer.h"
@@ -18,27 +19,32 @@ struct DataPosition {
   std::int64_t segment = 0;  // next segment of this epoch
 };
 
-// What the forward and backward passes of a step found.
+// What the forward and backward passes of a step found. The tensors are f64 of shape {1}, where the
+// model is: on a GPU, to read them (item()) waits for the step.
 struct StepGradient {
-  double nats_per_token = 0.0;  // mean loss
-  double norm = 0.0;            // of the whole gradient, before clipping
-  std::int64_t tokens = 0;      // predictions trained on
+  Tensor loss;              // mean, in nats per token
+  Tensor norm;              // of the whole gradient, before clipping
+  std::int64_t tokens = 0;  // predictions trained on
 };
 
 // Holds everything that decides the next step: weights, moments, carried state, the place in the
-// data and the generator. It keeps no progress, saves nothing and judges no number.
+// data and the generator. It keeps no progress and saves nothing. On a GPU nothing here waits for
+// it: the CPU asks for one step after the other.
 class LmStepper {
  public:
   // Builds the model of `config` and its optimizer on run.device. Throws Error for a split `train`
   // that is too short for training.batch_size and training.unroll. `config` must have been
   // validated (trainers/config_validation.h).
   LmStepper(const Config& config, const ByteCorpus& corpus);
+  LmStepper(const LmStepper&) = delete;
+  LmStepper& operator=(const LmStepper&) = delete;
 
   // Averages the gradient over the next training.accumulation_steps segments, and moves the state,
   // the generator and the place in the data past them. State and memory do not cross epochs.
   StepGradient compute_gradient();
-  // Moves the weights by that gradient, clipped to training.clip_grad_norm. `norm` is its norm.
-  void apply(double lr, double norm);
+  // Moves the weights by that gradient, clipped to training.clip_grad_norm. One that must not be
+  // taken moves nothing: optimizer().progress() tells of it.
+  void apply(double lr, const StepGradient& gradient);
 
   const LanguageModel& model() const { return *model_; }
   const Parameters& parameters() const { return parameters_; }
@@ -51,14 +57,17 @@ class LmStepper {
   // Passes over train, with the part of the present one.
   double epochs() const;
 
-  // Goes on from where another stepper stood. Its weights and moments are written to the tensors of
-  // parameters() and optimizer().
+  // Goes on from where another stepper stood, on this device or another, with this precision or
+  // another: its state becomes what this run's is. Its weights and moments are written to the
+  // tensors of parameters() and optimizer().
   void restore(LanguageModelState state, const Generator& generator, const DataPosition& position);
 
  private:
   TrainingConfig config_;
+  Device device_;
   ByteCorpus corpus_;  // owns the bytes that batches_ reads
   StreamBatcher batches_;
+  std::unique_ptr<SegmentFeed> feed_;
   Generator generator_;  // initial weights, then dropout
   std::unique_ptr<LanguageModel> model_;
   Parameters parameters_;

@@ -20,6 +20,7 @@ constexpr int kStateVersion = 1;
 // Threads are set before anything runs on them.
 const Config& checked(const Config& config) {
   validate(config);
+  require_device(config);
   check(!config.run.folder.empty(), "run.folder: expected a folder to keep the run in, found none");
   set_num_threads(static_cast<int>(config.run.threads));
   return config;
@@ -31,6 +32,16 @@ EvaluationOptions evaluation_options(const Config& config) {
   options.batch_size = config.evaluation.batch_size;
   options.max_tokens = config.evaluation.max_tokens;
   return options;
+}
+
+// What needs less memory, after "; ".
+std::string memory_advice(const Config& config) {
+  const Precision precision = config.training.precision;
+  const bool wide = precision == Precision::f32 || precision == Precision::tf32;
+  return fmt::format("lower training.batch_size or training.unroll{}",
+                     wide && Device::parse(config.run.device).is_cuda()
+                         ? ", or set training.precision: bf16"
+                         : "");
 }
 
 // Gives every tensor its name behind `prefix`.
@@ -55,7 +66,7 @@ constexpr std::string_view kStatePrefix = "state.";
 
 }  // namespace
 
-LmTrainer::LmTrainer(const Config& config, bool resume)
+LmTrainer::LmTrainer(const Config& config, bool resume) try
     : config_(checked(config)),
       folder_(config.run.folder),
       corpus_(ByteCorpus::open(config.data.corpus)),
@@ -73,6 +84,9 @@ LmTrainer::LmTrainer(const Config& config, bool resume)
     resume_from(load_checkpoint(*last, CheckpointChoice::last));
   }
   write_file_atomically(folder_ / "config.yaml", dump_config(config_));
+} catch (const OutOfMemory& problem) {
+  fail("{}; not even the model and its optimizer fit: lower model.hidden_size or model.num_layers",
+       problem.what());
 }
 
 LmTrainer::~LmTrainer() = default;
@@ -133,40 +147,70 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     stepper_.restore(LanguageModelState::from_named(carried),
                      Generator(state.at("seed"), state.at("next_stream")),
                      {state.at("epoch"), state.at("segment")});
-    stepper_.optimizer().set_steps(state.at("optimizer_steps"));
+    StepState steps = stepper_.optimizer().progress();
+    steps.steps = state.at("optimizer_steps");
+    if (config_.training.precision == Precision::f16 && state.contains("loss_scale")) {
+      steps.loss_scale = state.at("loss_scale");
+      steps.good_steps = state.at("loss_scale_good_steps");
+      steps.skipped = state.at("skipped_steps");
+    }
+    stepper_.optimizer().set_progress(steps);
   } catch (const nlohmann::json::exception& problem) {
     fail("{}: the training state is damaged ({}); resume from another checkpoint", where,
          problem.what());
   }
 }
 
-void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
+std::string LmTrainer::saved_so_far() const {
   const auto last = checkpoints_.last();
+  return last ? fmt::format("the last good checkpoint is {}", last->string())
+              : std::string("nothing was saved yet");
+}
+
+void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
   fail(
       "training stopped at step {}: {}; {}. Try a lower optimizer.lr, a longer "
       "schedule.warmup_steps or training.clip_grad_norm below {}",
-      step, what,
-      last ? fmt::format("the last good checkpoint is {}", last->string())
-           : std::string("nothing was saved yet"),
+      step, what, saved_so_far(),
       config_.training.clip_grad_norm > 0 ? config_.training.clip_grad_norm : 1.0);
 }
 
-StepReport LmTrainer::train_step() {
-  const StepGradient gradient = stepper_.compute_gradient();
-  if (!std::isfinite(gradient.nats_per_token) || !std::isfinite(gradient.norm)) {
-    stop_astray(progress_.step + 1, fmt::format("the loss is {} and the gradient norm {}",
-                                                gradient.nats_per_token, gradient.norm));
+void LmTrainer::take_step() {
+  last_gradient_ = stepper_.compute_gradient();
+  last_lr_ =
+      learning_rate(config_.schedule, config_.optimizer.lr, config_.training.steps, progress_.step);
+  stepper_.apply(last_lr_, last_gradient_);
+  progress_.tokens += last_gradient_.tokens;
+  ++progress_.step;
+}
+
+bool LmTrainer::due(std::int64_t every) const {
+  return progress_.step == config_.training.steps || (every > 0 && progress_.step % every == 0);
+}
+
+bool LmTrainer::read_due() const {
+  return last_gradient_.loss.device().is_cpu() || progress_.step == 1 ||
+         due(config_.logging.every) || due(config_.evaluation.every) ||
+         due(config_.checkpoint.every);
+}
+
+StepReport LmTrainer::read_step() {
+  const StepState steps = stepper_.optimizer().progress();
+  if (steps.failed_check != 0) {
+    const std::string what = fmt::format("the loss is {} and the gradient norm {}",
+                                         steps.failed_loss, steps.failed_norm);
+    stop_astray(first_step_ + steps.failed_check,
+                steps.loss_scale < 1.0 ? what + ", even with a loss scale of 1" : what);
   }
   StepReport report;
-  report.lr =
-      learning_rate(config_.schedule, config_.optimizer.lr, config_.training.steps, progress_.step);
-  stepper_.apply(report.lr, gradient.norm);
-  progress_.tokens += gradient.tokens;
-  report.step = ++progress_.step;
+  report.step = progress_.step;
   report.epoch = stepper_.epochs();
-  report.nats_per_token = gradient.nats_per_token;
-  report.grad_norm = gradient.norm;
+  report.nats_per_token = last_gradient_.loss.item();
+  report.lr = last_lr_;
+  report.grad_norm = last_gradient_.norm.item();
   report.tokens = progress_.tokens;
+  report.loss_scale = steps.loss_scale;
+  report.skipped_steps = steps.skipped;
   return report;
 }
 
@@ -198,7 +242,8 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
                    config_.data.corpus});
   append_named(checkpoint.training, kOptimizerPrefix, stepper_.optimizer().state());
   append_named(checkpoint.training, kStatePrefix, stepper_.state().named());
-  const nlohmann::json state = {
+  const StepState steps = stepper_.optimizer().progress();
+  nlohmann::json state = {
       {"version", kStateVersion},
       {"step", progress_.step},
       {"epoch", stepper_.position().epoch},
@@ -212,14 +257,20 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
       {"best_nats", progress_.best_nats},
       {"seed", stepper_.generator().seed()},
       {"next_stream", stepper_.generator().next_stream()},
-      {"optimizer_steps", stepper_.optimizer().steps()}};
+      {"optimizer_steps", steps.steps}};
+  if (config_.training.precision == Precision::f16) {
+    state["loss_scale"] = steps.loss_scale;
+    state["loss_scale_good_steps"] = steps.good_steps;
+    state["skipped_steps"] = steps.skipped;
+  }
   checkpoint.state_json = state.dump();
   checkpoints_.save(progress_.step, checkpoint, best);
   observer.on_saved(progress_.step, folder_ / "checkpoints");
 }
 
 void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observer) {
-  const LoadedModel best = load_model(load_checkpoint(folder_, CheckpointChoice::best));
+  const LoadedModel best = load_model(load_checkpoint(folder_, CheckpointChoice::best),
+                                      Device::parse(config_.run.device));
   EvaluationOptions options;
   options.window = evaluation_options(config_).window;
   const auto run = [&](Split split) {
@@ -234,6 +285,18 @@ void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observ
 
 TrainingSummary LmTrainer::run(TrainingObserver& observer,
                                const std::function<bool()>& stop_requested) {
+  try {
+    return train(observer, stop_requested);
+  } catch (const OutOfMemory& problem) {
+    fail(
+        "training stopped after step {}: {}; {}. {}: --resume goes on from there, with other "
+        "settings if need be",
+        progress_.step, problem.what(), memory_advice(config_), saved_so_far());
+  }
+}
+
+TrainingSummary LmTrainer::train(TrainingObserver& observer,
+                                 const std::function<bool()>& stop_requested) {
   using Clock = std::chrono::steady_clock;
   const auto started = Clock::now();
   const double seconds_before = progress_.seconds;
@@ -242,10 +305,13 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
   };
   RunRecorder recorder(config_, folder_, progress_.step);
   const std::int64_t total = config_.training.steps;
-  const std::int64_t first_step = progress_.step;
+  first_step_ = progress_.step;
   bool saved = true;  // the present state is on disk, or is the beginning
   bool stopped = false;
   double rate = 0.0;
+  // Steps that were not read yet count into the next rate.
+  auto reading_started = started;
+  Progress at_reading = progress_;
   observer.on_start(progress_.step);
 
   while (progress_.step < total) {
@@ -253,26 +319,26 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
       stopped = true;
       break;
     }
-    const auto step_started = Clock::now();
-    const std::int64_t tokens_before = progress_.tokens;
-    StepReport report = train_step();
+    take_step();
     saved = false;
+    if (!read_due()) {
+      continue;
+    }
+    StepReport report = read_step();
     // A moving average over about twenty steps: steady to read, and still of the present.
-    const double now = static_cast<double>(progress_.tokens - tokens_before) /
-                       std::max(seconds_since(step_started), 1e-9);
-    rate = rate == 0.0 ? now : 0.95 * rate + 0.05 * now;
-    report.tokens_per_second = rate;
+    const double now = static_cast<double>(progress_.tokens - at_reading.tokens) /
+                       std::max(seconds_since(reading_started), 1e-9);
+    const double kept = std::pow(0.95, static_cast<double>(progress_.step - at_reading.step));
+    report.tokens_per_second = rate == 0.0 ? now : kept * rate + (1.0 - kept) * now;
+    // The first step makes kernels and takes memory: it is shown, and then forgotten.
+    rate = at_reading.step == first_step_ ? 0.0 : report.tokens_per_second;
     const double elapsed = seconds_since(started);
-    report.seconds_left = elapsed / static_cast<double>(progress_.step - first_step) *
+    report.seconds_left = elapsed / static_cast<double>(progress_.step - first_step_) *
                           static_cast<double>(total - progress_.step);
     progress_.seconds = seconds_before + elapsed;
     recorder.step(report, progress_.seconds);
     observer.on_step(report);
 
-    const bool last_step = progress_.step == total;
-    const auto due = [&](std::int64_t every) {
-      return last_step || (every > 0 && progress_.step % every == 0);
-    };
     bool best = false;
     const bool evaluated = due(config_.evaluation.every);
     if (evaluated) {
@@ -289,8 +355,12 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
     if (evaluated) {
       recorder.draw();  // after saving: a picture that cannot be written must not cost a checkpoint
     }
+    at_reading = progress_;
+    reading_started = Clock::now();
   }
   if (!saved) {
+    read_step();  // what went astray is not saved
+    progress_.seconds = seconds_before + seconds_since(started);
     save(false, observer);
   }
 

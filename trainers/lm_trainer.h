@@ -16,9 +16,9 @@
 
 namespace rondo {
 
-// One optimizer step that was taken.
+// One optimizer step.
 struct StepReport {
-  std::int64_t step = 0;  // steps taken so far, this one included
+  std::int64_t step = 0;  // steps so far, this one included
   double epoch = 0.0;     // passes over train
   double nats_per_token = 0.0;
   double lr = 0.0;
@@ -26,6 +26,10 @@ struct StepReport {
   std::int64_t tokens = 0;         // predictions trained on so far
   double tokens_per_second = 0.0;  // lately
   double seconds_left = 0.0;
+  // With f16: the factor of the loss in the steps to come, and the steps that were left out because
+  // it was too large. 1 and 0 otherwise.
+  double loss_scale = 1.0;
+  std::int64_t skipped_steps = 0;
 
   double bits_per_character() const { return nats_per_token / std::numbers::ln2; }
 };
@@ -54,6 +58,8 @@ class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   virtual void on_start(std::int64_t /*step*/) {}
+  // On the CPU every step; on a GPU, which goes ahead of what is read from it, the steps that are
+  // read: every logging.every-th, the first and last, and those before an evaluation or a save.
   virtual void on_step(const StepReport& /*report*/) {}
   virtual void on_evaluation(const EvaluationReport& /*report*/) {}
   virtual void on_saved(std::int64_t /*step*/, const std::filesystem::path& /*folder*/) {}
@@ -91,13 +97,24 @@ class LmTrainer {
   };
 
   void resume_from(const LoadedCheckpoint& checkpoint);
-  // One optimizer step.
-  StepReport train_step();
+  // One optimizer step. On a GPU it has only been asked for.
+  void take_step();
+  // Whether it is the turn, after the last step, of what is done every so many steps; 0: never.
+  // After the last step of all, it is.
+  bool due(std::int64_t every) const;
+  // Whether the step just taken must be read.
+  bool read_due() const;
+  // What is known of the last step. Throws the Error of a run astray if it, or one before it, had
+  // to be the last: then the weights are those before that step.
+  StepReport read_step();
+  TrainingSummary train(TrainingObserver& observer, const std::function<bool()>& stop_requested);
   EvaluationReport evaluate_dev();
   void save(bool best, TrainingObserver& observer);
   void evaluate_best(TrainingSummary& summary, TrainingObserver& observer);
   // Throws the Error of a run whose numbers are no longer finite.
   [[noreturn]] void stop_astray(std::int64_t step, const std::string& what) const;
+  // What a run that ends with an Error has left behind.
+  std::string saved_so_far() const;
 
   Config config_;
   std::filesystem::path folder_;
@@ -105,6 +122,9 @@ class LmTrainer {
   LmStepper stepper_;
   CheckpointFolder checkpoints_;
   Progress progress_;
+  std::int64_t first_step_ = 0;  // of this session: where it began
+  double last_lr_ = 0.0;
+  StepGradient last_gradient_;
 };
 
 }  // namespace rondo

@@ -4,45 +4,63 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <functional>
 
+#include "core/cuda.h"
 #include "ops/linear.h"
+#include "trainers/span_timer.h"
 
 namespace rondo {
 namespace {
 
 // The rates of `work`, which is worth `amount`, after one call that is not counted: it makes the
-// kernels and touches the memory.
-std::vector<double> rates(int repetitions, double amount, const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
+// kernels and touches the memory. A GPU is asked for several at once, so that it does not wait for
+// the CPU between them.
+std::vector<double> rates(Device device, int repetitions, double amount,
+                          const std::function<void()>& work) {
+  const int at_once = device.is_cuda() ? 10 : 1;
+  const auto timer = span_timer(device);
   work();
-  std::vector<double> all;
   for (int i = 0; i < repetitions; ++i) {
-    const auto started = Clock::now();
-    work();
-    all.push_back(amount / std::chrono::duration<double>(Clock::now() - started).count());
+    timer->start();
+    for (int k = 0; k < at_once; ++k) {
+      work();
+    }
+    timer->stop();
+  }
+  std::vector<double> all;
+  for (const double seconds : timer->seconds()) {
+    all.push_back(amount * at_once / seconds);
   }
   return all;
 }
 
 }  // namespace
 
-std::vector<double> measure_products(Precision precision, int repetitions) {
-  constexpr std::int64_t kSize = 2048;
+std::int64_t product_size(Device device) { return device.is_cuda() ? 8192 : 2048; }
+
+std::vector<double> measure_products(Precision precision, Device device, std::int64_t size,
+                                     int repetitions) {
+  const DType dtype = activation_type(precision, device);
   // Numbers like a model's: zeros may cost less.
-  const Variable a(Tensor::full({kSize, kSize}, 0.7));
-  const Variable b(Tensor::full({kSize, kSize}, -0.3));
-  const double gflop = 2.0 * kSize * kSize * kSize * 1e-9;
-  return rates(repetitions, gflop, [&] { linear(a, b, Variable(), precision); });
+  const Variable a(Tensor::full({size, size}, 0.7, dtype, device));
+  const Variable b(Tensor::full({size, size}, -0.3, dtype, device));
+  const auto edge = static_cast<double>(size);
+  return rates(device, repetitions, 2e-9 * edge * edge * edge, [&] {
+    if (dtype == DType::f32) {
+      linear(a, b, Variable(), precision);
+    } else {
+      matmul(a, b);  // linear would round b, which is no weight, in every call
+    }
+  });
 }
 
-std::vector<double> measure_copies(int repetitions) {
-  const Tensor from = Tensor::full({std::int64_t{1} << 26}, 1.0);
-  Tensor to = Tensor::empty(from.shape());
+std::vector<double> measure_copies(Device device, int repetitions) {
+  const Tensor from = Tensor::zeros({std::int64_t{1} << 26}, DType::f32, device);
+  Tensor to = Tensor::empty(from.shape(), DType::f32, device);
   const double gigabytes = 2.0 * static_cast<double>(from.bytes()) * 1e-9;
-  return rates(repetitions, gigabytes, [&] { to.copy_from(from); });
+  return rates(device, repetitions, gigabytes, [&] { to.copy_from(from); });
 }
 
 double median(std::vector<double> values) {
@@ -62,6 +80,15 @@ std::string processor_name() {
   }
   utsname system{};
   return uname(&system) == 0 ? system.machine : "unknown";
+}
+
+std::string device_name(Device device) {
+  if constexpr (kWithCuda) {
+    if (device.is_cuda()) {
+      return cuda::properties(device.index).name;
+    }
+  }
+  return processor_name();
 }
 
 std::size_t peak_rss_bytes() {

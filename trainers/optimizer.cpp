@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <optional>
 
 #include "core/parallel.h"
 #include "core/reduce.h"
-#include "core/scalar/optimizer_step.h"
 #include "ops/adam_update.h"
 
 namespace rondo {
@@ -29,22 +30,80 @@ Tensor gradient_or_zeros(const Variable& parameter) {
              : Tensor::zeros(parameter.shape(), parameter.dtype(), parameter.device());
 }
 
-class AdamFamily final : public Optimizer {
- public:
-  AdamFamily(const OptimizerConfig& config, const Parameters& parameters)
-      : config_(config), parameters_(parameters) {
-    for (const char* moment : {"m", "v"}) {
-      for (const NamedVariable& p : parameters_) {
-        state_.push_back(
-            {fmt::format("{}.{}", moment, p.name),
-             Tensor::zeros(p.variable.shape(), p.variable.dtype(), p.variable.device())});
-      }
+AdamRule adam_rule(const OptimizerConfig& config) {
+  return {config.beta1,
+          config.beta2,
+          config.eps,
+          config.weight_decay,
+          config.type != OptimizerType::adam,
+          config.type == OptimizerType::radam};
+}
+
+SgdRule sgd_rule(const OptimizerConfig& config) { return {config.momentum, config.weight_decay}; }
+
+// Zeros for every parameter, under its name behind that of the moment.
+std::vector<NamedTensor> make_moments(std::initializer_list<const char*> names,
+                                      const Parameters& parameters) {
+  std::vector<NamedTensor> moments;
+  for (const char* moment : names) {
+    for (const NamedVariable& p : parameters) {
+      moments.push_back(
+          {fmt::format("{}.{}", moment, p.name),
+           Tensor::zeros(p.variable.shape(), p.variable.dtype(), p.variable.device())});
     }
   }
+  return moments;
+}
 
-  void step(double lr, double grad_scale) override {
-    ++steps_;
-    const AdamStep<double> s = constants(lr, grad_scale);
+std::vector<NamedTensor> make_moments(OptimizerType type, const Parameters& parameters) {
+  return type == OptimizerType::sgd ? make_moments({"velocity"}, parameters)
+                                    : make_moments({"m", "v"}, parameters);
+}
+
+// Decides on steps; what they do is the derived class's.
+class CpuOptimizer : public Optimizer {
+ public:
+  CpuOptimizer(const OptimizerConfig& config, const Parameters& parameters)
+      : parameters_(parameters) {
+    state_ = make_moments(config.type, parameters);
+  }
+
+  void step(double lr, double grad_scale) final {
+    ++progress_.steps;
+    move(lr, grad_scale);
+  }
+  Tensor loss_gradient(double factor) final {
+    return Tensor::full({1}, factor * progress_.loss_scale);
+  }
+  Tensor grad_norm() final {
+    return Tensor::full({1}, rondo::grad_norm(parameters_) / progress_.loss_scale, DType::f64);
+  }
+  void checked_step(double lr, const StepLimits& limits) final {
+    const double norm = limits.norm.item();
+    const double scale = progress_.loss_scale;
+    if (admit_step(progress_, limits.loss.item(), norm, limits.adaptive)) {
+      step(lr, clip_factor(norm, limits.max_norm) / scale);
+    }
+  }
+  StepState progress() const final { return progress_; }
+  void set_progress(const StepState& progress) final { progress_ = progress; }
+
+ protected:
+  // Step number progress_.steps.
+  virtual void move(double lr, double grad_scale) = 0;
+
+  Parameters parameters_;
+  StepState progress_;
+};
+
+class AdamFamily final : public CpuOptimizer {
+ public:
+  AdamFamily(const OptimizerConfig& config, const Parameters& parameters)
+      : CpuOptimizer(config, parameters), rule_(adam_rule(config)) {}
+
+ private:
+  void move(double lr, double grad_scale) override {
+    const AdamStep<double> s = step_constants(rule_, progress_.steps, lr, grad_scale);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Variable& parameter = parameters_[i].variable;
       adam_update(s, gradient_or_zeros(parameter), parameter.value(), state_[i].tensor,
@@ -52,61 +111,22 @@ class AdamFamily final : public Optimizer {
     }
   }
 
- private:
-  AdamStep<double> constants(double lr, double grad_scale) const {
-    const auto t = static_cast<double>(steps_);
-    const double beta1_t = std::pow(config_.beta1, t);
-    const double beta2_t = std::pow(config_.beta2, t);
-    const bool decoupled = config_.type != OptimizerType::adam;
-    AdamStep<double> s{};
-    s.beta1 = config_.beta1;
-    s.beta2 = config_.beta2;
-    s.rest1 = 1.0 - config_.beta1;
-    s.rest2 = 1.0 - config_.beta2;
-    s.eps = config_.eps;
-    s.decay = decoupled ? 1.0 - lr * config_.weight_decay : 1.0;
-    s.added_decay = decoupled ? 0.0 : config_.weight_decay;
-    s.grad_scale = grad_scale;
-    s.update = true;
-    s.step_size = lr / (1.0 - beta1_t);
-    s.variance_scale = 1.0 / std::sqrt(1.0 - beta2_t);
-    if (config_.type == OptimizerType::radam) {
-      const double rho_max = 2.0 / (1.0 - config_.beta2) - 1.0;
-      const double rho = rho_max - 2.0 * t * beta2_t / (1.0 - beta2_t);
-      s.update = rho >= 5.0;
-      if (s.update) {
-        s.step_size *= std::sqrt((1.0 - beta2_t) * (rho - 4.0) / (rho_max - 4.0) * (rho - 2.0) /
-                                 rho * rho_max / (rho_max - 2.0));
-        s.variance_scale = 1.0;  // the bias correction stands in the factor above
-      }
-    }
-    return s;
-  }
-
-  OptimizerConfig config_;
-  Parameters parameters_;
+  AdamRule rule_;
 };
 
-class Sgd final : public Optimizer {
+class Sgd final : public CpuOptimizer {
  public:
   Sgd(const OptimizerConfig& config, const Parameters& parameters)
-      : config_(config), parameters_(parameters) {
-    for (const NamedVariable& p : parameters_) {
-      state_.push_back(
-          {fmt::format("velocity.{}", p.name),
-           Tensor::zeros(p.variable.shape(), p.variable.dtype(), p.variable.device())});
-    }
-  }
+      : CpuOptimizer(config, parameters), rule_(sgd_rule(config)) {}
 
-  void step(double lr, double grad_scale) override {
-    ++steps_;
+ private:
+  void move(double lr, double grad_scale) override {
+    const SgdStep<double> step = step_constants(rule_, progress_.steps, lr, grad_scale);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Variable& parameter = parameters_[i].variable;
-      require_cpu("optimizer", parameter.device());
       const Tensor grad = gradient_or_zeros(parameter);
       dispatch_compute(parameter.dtype(), "optimizer", [&]<typename T>(Type<T>) {
-        const SgdStep<T> s{static_cast<T>(lr), static_cast<T>(config_.momentum),
-                           static_cast<T>(config_.weight_decay), static_cast<T>(grad_scale)};
+        const SgdStep<T> s = rounded<T>(step);
         const T* g = grad.data<T>();
         T* p = parameter.value().data<T>();
         T* velocity = state_[i].tensor.data<T>();
@@ -116,15 +136,56 @@ class Sgd final : public Optimizer {
     }
   }
 
- private:
-  OptimizerConfig config_;
-  Parameters parameters_;
+  SgdRule rule_;
 };
+
+std::vector<UpdatedParameter> updated(const Parameters& parameters,
+                                      const std::vector<NamedTensor>& moments) {
+  std::vector<UpdatedParameter> all;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto moment = [&](std::size_t which) {
+      const std::size_t at = which * parameters.size() + i;
+      return at < moments.size() ? moments[at].tensor : Tensor();
+    };
+    all.push_back({parameters[i].variable, moment(0), moment(1)});
+  }
+  return all;
+}
+
+class GpuOptimizer final : public Optimizer {
+ public:
+  GpuOptimizer(const OptimizerConfig& config, const Parameters& parameters)
+      : rule_(config.type == OptimizerType::sgd ? FusedUpdate::Rule(sgd_rule(config))
+                                                : FusedUpdate::Rule(adam_rule(config))) {
+    state_ = make_moments(config.type, parameters);
+    update_.emplace(updated(parameters, state_));
+  }
+
+  void step(double lr, double grad_scale) override { update_->step(rule_, lr, grad_scale); }
+  Tensor loss_gradient(double factor) override { return update_->loss_gradient(factor); }
+  Tensor grad_norm() override { return update_->grad_norm(); }
+  void checked_step(double lr, const StepLimits& limits) override {
+    update_->step(rule_, lr, limits);
+  }
+  StepState progress() const override { return update_->state(); }
+  void set_progress(const StepState& progress) override { update_->set_state(progress); }
+
+ private:
+  FusedUpdate::Rule rule_;
+  std::optional<FusedUpdate> update_;  // of the moments, once there are some
+};
+
+bool on_gpu(const Parameters& parameters) {
+  return !parameters.empty() && parameters.front().variable.device().is_cuda();
+}
 
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config,
                                           const Parameters& parameters) {
+  if (on_gpu(parameters)) {
+    return std::make_unique<GpuOptimizer>(config, parameters);
+  }
   if (config.type == OptimizerType::sgd) {
     return std::make_unique<Sgd>(config, parameters);
   }
@@ -132,6 +193,9 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config,
 }
 
 double grad_norm(const Parameters& parameters) {
+  if (on_gpu(parameters)) {
+    return FusedUpdate(updated(parameters, {})).grad_norm().item();
+  }
   double total = 0.0;
   for (const NamedVariable& p : parameters) {
     const Tensor& grad = p.variable.grad();
@@ -147,10 +211,6 @@ double grad_norm(const Parameters& parameters) {
   return std::sqrt(total);
 }
 
-double clip_factor(double norm, double max_norm) {
-  return max_norm > 0.0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
-}
-
 void zero_grads(const Parameters& parameters) {
   for (NamedVariable p : parameters) {
     p.variable.zero_grad();
@@ -159,10 +219,10 @@ void zero_grads(const Parameters& parameters) {
 
 bool all_finite(const Parameters& parameters) {
   return std::all_of(parameters.begin(), parameters.end(), [](const NamedVariable& p) {
-    return dispatch_compute(p.variable.dtype(), "all_finite", [&]<typename T>(Type<T>) {
-      const auto values = p.variable.value().values<T>();
-      return std::all_of(values.begin(), values.end(),
-                         [](T value) { return std::isfinite(value); });
+    const Tensor value = p.variable.value().to(Device::cpu());
+    return dispatch_compute(value.dtype(), "all_finite", [&]<typename T>(Type<T>) {
+      const auto values = value.values<T>();
+      return std::all_of(values.begin(), values.end(), [](T x) { return std::isfinite(x); });
     });
   });
 }

@@ -21,21 +21,30 @@ void RunRecorder::step(const StepReport& report, double seconds) {
   if (!due) {
     return;
   }
-  log_.write({"train",
-              report.step,
-              {{"epoch", report.epoch},
-               {"nats_per_token", report.nats_per_token},
-               {"bpc", report.bits_per_character()},
-               {"lr", report.lr},
-               {"grad_norm", report.grad_norm},
-               {"tokens", report.tokens},
-               {"tokens_per_second", report.tokens_per_second},
-               {"seconds", seconds}}});
+  MetricsRecord record{"train",
+                       report.step,
+                       {{"epoch", report.epoch},
+                        {"nats_per_token", report.nats_per_token},
+                        {"bpc", report.bits_per_character()},
+                        {"lr", report.lr},
+                        {"grad_norm", report.grad_norm},
+                        {"tokens", report.tokens},
+                        {"tokens_per_second", report.tokens_per_second},
+                        {"seconds", seconds}}};
+  const bool scaled = config_.training.precision == Precision::f16;
+  if (scaled) {
+    record.values.emplace_back("loss_scale", report.loss_scale);
+    record.values.emplace_back("skipped_steps", report.skipped_steps);
+  }
+  log_.write(record);
   if (tensorboard_) {
     tensorboard_->scalar("train/bpc", report.bits_per_character(), report.step);
     tensorboard_->scalar("train/lr", report.lr, report.step);
     tensorboard_->scalar("train/grad_norm", report.grad_norm, report.step);
     tensorboard_->scalar("train/tokens_per_second", report.tokens_per_second, report.step);
+    if (scaled) {
+      tensorboard_->scalar("train/loss_scale", report.loss_scale, report.step);
+    }
   }
 }
 

@@ -1,7 +1,6 @@
 #include "trainers/training_benchmark.h"
 
 #include <chrono>
-#include <cmath>
 
 #include "core/allocator.h"
 #include "core/parallel.h"
@@ -9,6 +8,7 @@
 #include "trainers/config_validation.h"
 #include "trainers/machine_limits.h"
 #include "trainers/schedule.h"
+#include "trainers/span_timer.h"
 
 namespace rondo {
 namespace {
@@ -63,6 +63,7 @@ double TrainingMeasurement::seconds_per_step() const { return median(step_second
 TrainingMeasurement measure_training(const Config& config, const TrainingBenchmarkOptions& options,
                                      const std::function<void(const StepReport&)>& on_step) {
   validate(config);
+  require_device(config);
   check(options.warmup_steps >= 1 && options.steps >= 1,
         "[measure_training] {} steps of warm-up and {} timed ones; expected at least 1 of each",
         options.warmup_steps, options.steps);
@@ -71,11 +72,18 @@ TrainingMeasurement measure_training(const Config& config, const TrainingBenchma
   LmStepper stepper(config, corpus);
   require_full_segments(config, options, stepper.batches());
 
-  CachingAllocator& memory = allocator(Device::parse(config.run.device));
-  std::vector<double> products = measure_products(Precision::f32);
+  const Device device = Device::parse(config.run.device);
+  TrainingMeasurement measured;
+  measured.product_precision = device.is_cuda() ? config.training.precision : Precision::f32;
+  measured.product_size = options.product_size > 0 ? options.product_size : product_size(device);
+  const auto measure = [&] {
+    return measure_products(measured.product_precision, device, measured.product_size);
+  };
+  CachingAllocator& memory = allocator(device);
+  std::vector<double> products = measure();
   memory.trim();  // what the limits took is no part of the steps
 
-  TrainingMeasurement measured;
+  const auto timer = span_timer(device);
   const std::int64_t total = options.warmup_steps + options.steps;
   MemoryStats before;
   StepReport report;
@@ -87,32 +95,42 @@ TrainingMeasurement measure_training(const Config& config, const TrainingBenchma
     }
     report.lr = learning_rate(config.schedule, config.optimizer.lr, config.training.steps, step);
     const auto step_started = Clock::now();
+    const bool timed = step >= options.warmup_steps;
+    if (timed) {
+      timer->start();
+    }
     const StepGradient gradient = stepper.compute_gradient();
-    stepper.apply(report.lr, gradient.norm);
-    const double seconds = seconds_since(step_started);
-    check(std::isfinite(gradient.nats_per_token) && std::isfinite(gradient.norm),
-          "step {}: the loss is {} and the gradient norm {}; try a lower optimizer.lr or a longer "
-          "schedule.warmup_steps",
-          step + 1, gradient.nats_per_token, gradient.norm);
-    if (step >= options.warmup_steps) {
-      measured.step_seconds.push_back(seconds);
+    stepper.apply(report.lr, gradient);
+    if (timed) {
+      timer->stop();
+    }
+    report.tokens += gradient.tokens;
+    if (device.is_cuda() && timed && step + 1 < total) {
+      continue;
     }
     report.step = step + 1;
     report.epoch = stepper.epochs();
-    report.nats_per_token = gradient.nats_per_token;
-    report.grad_norm = gradient.norm;
-    report.tokens += gradient.tokens;
-    report.tokens_per_second = static_cast<double>(gradient.tokens) / seconds;
+    report.nats_per_token = gradient.loss.item();
+    report.grad_norm = gradient.norm.item();
+    report.tokens_per_second = static_cast<double>(gradient.tokens) / seconds_since(step_started);
+    const StepState state = stepper.optimizer().progress();
+    check(state.failed_check == 0,
+          "step {}: the loss is {} and the gradient norm {}; try a lower optimizer.lr or a longer "
+          "schedule.warmup_steps",
+          state.failed_check, state.failed_loss, state.failed_norm);
+    report.loss_scale = state.loss_scale;
+    report.skipped_steps = state.skipped;
     report.seconds_left = seconds_since(started) / static_cast<double>(step + 1) *
                           static_cast<double>(total - step - 1);
     on_step(report);
   }
+  measured.step_seconds = timer->seconds();
   measured.memory = memory_of(stepper, before, memory.stats());
 
-  const std::vector<double> products_after = measure_products(Precision::f32);
+  const std::vector<double> products_after = measure();
   products.insert(products.end(), products_after.begin(), products_after.end());
   measured.product_gflops = median(products);
-  measured.copy_gbytes_per_second = median(measure_copies());
+  measured.copy_gbytes_per_second = median(measure_copies(device));
 
   measured.parameters = count(stepper.parameters());
   measured.vocabulary = corpus.vocabulary().size();

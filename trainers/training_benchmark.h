@@ -14,9 +14,10 @@ struct TrainingBenchmarkOptions {
   // in its first five.
   std::int64_t warmup_steps = 6;
   std::int64_t steps = 20;
+  std::int64_t product_size = 0;  // of the plain product; 0: product_size(device)
 };
 
-// Bytes of tensors in the timed steps, and of the process until their end.
+// Bytes of tensors on the device in the timed steps, and of the process until their end.
 struct TrainingMemory {
   std::size_t peak = 0;  // the most in use at once
   std::size_t weights = 0;
@@ -42,7 +43,11 @@ struct TrainingMeasurement {
   std::vector<double> step_seconds;  // one per timed step
   double nats_per_token = 0.0;       // loss of the last step
   double gflop_per_step = 0.0;       // that the model needs (models/flops.h)
-  double product_gflops = 0.0;       // f32, median of before and after the timed steps
+  // Of a plain product, f32 on the CPU and in training.precision on a GPU: the median of before and
+  // after the timed steps.
+  double product_gflops = 0.0;
+  Precision product_precision = Precision::f32;
+  std::int64_t product_size = 0;
   double copy_gbytes_per_second = 0.0;
   TrainingMemory memory;
 
@@ -54,11 +59,13 @@ struct TrainingMeasurement {
   double fraction_of_products() const { return gflops() / product_gflops; }
 };
 
-// Takes the steps that LmTrainer would take from the start of a run, on run.threads threads, and
-// times them. Nothing is written or evaluated. All timed steps are alike: full segments of the
-// first epoch, with a memory of training.unroll positions. `on_step` hears of every step, those of
-// the warm-up included; its time is not counted. Throws Error for a config that does not hold, for
-// a train split too short for that many steps, and when the loss is no longer finite.
+// Takes the steps that LmTrainer would take from the start of a run, on run.threads threads or the
+// GPU, and times them. Nothing is written or evaluated. All timed steps are alike: full segments of
+// the first epoch, with a memory of training.unroll positions. `on_step` hears of every step, those
+// of the warm-up included; its time is not counted. On a GPU, whose steps follow one another
+// without a pause, it hears of those of the warm-up and of the last. Throws Error for a config that
+// does not hold, for a train split too short for that many steps, and when the loss is no longer
+// finite.
 TrainingMeasurement measure_training(const Config& config, const TrainingBenchmarkOptions& options,
                                      const std::function<void(const StepReport&)>& on_step);
 

@@ -10,6 +10,7 @@
 #include "data/prepare.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/testing.h"
 #include "trainers/lm_trainer.h"
 #include "trainers/metrics_log.h"
 
@@ -32,6 +33,7 @@ class TinyRuns {
     Config c;
     c.run.folder = (folder_ / name).string();
     c.run.threads = 1;
+    c.run.device = test_device().str();
     c.data.corpus = (folder_ / "corpus").string();
     c.model.hidden_size = 6;
     c.model.projection_size = 4;

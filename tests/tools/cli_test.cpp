@@ -138,6 +138,10 @@ TEST_CASE("a command that is not there is named", "[tools][cli]") {
 }
 
 TEST_CASE("options that do not fit are explained", "[tools][cli]") {
+  REQUIRE_THAT(failure_of({"eval", "run", "--device", "tpu"}),
+               ContainsSubstring("device 'tpu' is not known"));
+  REQUIRE_THAT(failure_of({"eval", "run", "--device", "cuda:99"}),
+               ContainsSubstring("device cuda:99 was asked for, but"));
   REQUIRE_THAT(failure_of({"eval", "run", "--split", "all"}, kInvalid),
                ContainsSubstring("--split") && ContainsSubstring("train,dev,test"));
   REQUIRE_THAT(failure_of({"eval", "run", "--window", "-3"}, kInvalid),
@@ -237,7 +241,10 @@ TEST_CASE("mistakes in a config are named with their place", "[tools][cli]") {
   REQUIRE_THAT(set("data.corpus=" + (folder / "none").string()),
                ContainsSubstring("rondo prepare"));
   REQUIRE_THAT(set("training.unroll=10000000"), ContainsSubstring("unroll"));
-  REQUIRE_THAT(set("run.device=cuda"), ContainsSubstring("no CUDA backend"));
+  REQUIRE_THAT(set("run.device=cuda:99"),
+               ContainsSubstring("run.device: device cuda:99 was asked for, but"));
+  REQUIRE_THAT(set("training.precision=f16"),
+               ContainsSubstring("training.precision") && ContainsSubstring("tensor cores"));
   REQUIRE(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 

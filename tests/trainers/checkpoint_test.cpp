@@ -20,9 +20,12 @@ namespace {
 
 // A checkpoint that can be told from others by `value`.
 Checkpoint checkpoint_of(double value) {
-  return {{{"weight", Tensor::full({4, 3}, value)}, {"bias", Tensor::full({4}, -value)}},
+  const auto full = [](const Shape& shape, double element) {
+    return Tensor::full(shape, element, DType::f32, test_device());
+  };
+  return {{{"weight", full({4, 3}, value)}, {"bias", full({4}, -value)}},
           {{"model", "test"}},
-          {{"moment.weight", Tensor::full({4, 3}, value / 2)}},
+          {{"moment.weight", full({4, 3}, value / 2)}},
           fmt::format(R"({{"value":{}}})", value)};
 }
 
@@ -376,8 +379,9 @@ TEST_CASE("assign_tensors copies by name", "[trainers][checkpoint]") {
   const auto saved = checkpoint_of(3).model;
   write_safetensors(path, saved);
   // In another order than the file's.
-  const std::vector<NamedTensor> targets = {{"bias", Tensor::zeros({4})},
-                                            {"weight", Tensor::zeros({4, 3})}};
+  const std::vector<NamedTensor> targets = {
+      {"bias", Tensor::zeros({4}, DType::f32, test_device())},
+      {"weight", Tensor::zeros({4, 3}, DType::f32, test_device())}};
   assign_tensors(targets, SafetensorsFile::open(path), "model");
   REQUIRE(same_bits(targets[0].tensor, saved[1].tensor));
   REQUIRE(same_bits(targets[1].tensor, saved[0].tensor));

@@ -42,7 +42,7 @@ Config shipped(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("a file names its run, unless it names another", "[config]") {
+TEST_CASE("a file names its run, unless it names another", "[config][cpu]") {
   const ConfigFolder folder;
   const std::string file = folder.write("first_try.yaml", kMinimal);
   REQUIRE(load_config(file).run.folder == "runs/first_try");
@@ -50,7 +50,7 @@ TEST_CASE("a file names its run, unless it names another", "[config]") {
   REQUIRE(load_config(file, overrides).run.folder == "elsewhere");
 }
 
-TEST_CASE("a file that cannot be read is named", "[config]") {
+TEST_CASE("a file that cannot be read is named", "[config][cpu]") {
   const ConfigFolder folder;
   REQUIRE_THAT(error_of([&] { load_config(folder.at("none.yaml")); }),
                ContainsSubstring("none.yaml: No such file or directory"));
@@ -60,7 +60,7 @@ TEST_CASE("a file that cannot be read is named", "[config]") {
           empty + ": the file is empty; expected settings such as training.steps");
 }
 
-TEST_CASE("a base is read first and overridden key by key", "[config]") {
+TEST_CASE("a base is read first and overridden key by key", "[config][cpu]") {
   const ConfigFolder folder;
   folder.write("base.yaml", "model: {projection_size: 64, num_layers: 3}\noptimizer: {lr: 0.5}\n");
   folder.write("middle.yaml", "model: {num_layers: 4, rescale: true}\nbase: base.yaml\n");
@@ -73,7 +73,7 @@ TEST_CASE("a base is read first and overridden key by key", "[config]") {
   REQUIRE(config.run.folder == "runs/top");
 }
 
-TEST_CASE("trouble with a base names the file and line it is in", "[config]") {
+TEST_CASE("trouble with a base names the file and line it is in", "[config][cpu]") {
   const ConfigFolder folder;
   const std::string bad = folder.write("bad.yaml", "model:\n  hiden_size: 5\n");
   const std::string on_bad = folder.write("on_bad.yaml", "base: bad.yaml\n");
@@ -103,7 +103,7 @@ TEST_CASE("trouble with a base names the file and line it is in", "[config]") {
                ContainsSubstring(list + ":1: base: expected the name of another"));
 }
 
-TEST_CASE("every shipped configuration is valid and opens with what it is", "[config]") {
+TEST_CASE("every shipped configuration is valid and opens with what it is", "[config][cpu]") {
   int count = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(std::filesystem::path(RONDO_SOURCE_DIR) / "configs")) {
@@ -119,7 +119,7 @@ TEST_CASE("every shipped configuration is valid and opens with what it is", "[co
   REQUIRE(count > 0);
 }
 
-TEST_CASE("shipped models have the published sizes", "[config]") {
+TEST_CASE("shipped models have the published sizes", "[config][cpu]") {
   constexpr std::int64_t enwik8_bytes = 205;
   for (const auto& [name, published] : {std::pair{"enwik8_42m", 42e6},
                                         {"enwik8_108m", 107.5e6},
@@ -132,7 +132,7 @@ TEST_CASE("shipped models have the published sizes", "[config]") {
   }
 }
 
-TEST_CASE("the runs of a sweep differ in attention alone", "[config]") {
+TEST_CASE("the runs of a sweep differ in attention alone", "[config][cpu]") {
   const auto without_attention = [](const std::string& name) {
     Config config = shipped(name);
     config.run.folder.clear();

@@ -51,7 +51,9 @@ Config unusual_config() {
                 .batch_size = 3,
                 .unroll = 5,
                 .accumulation_steps = 7,
-                .clip_grad_norm = 0.7};
+                .clip_grad_norm = 0.7,
+                .precision = Precision::f16,
+                .loss_scale = 1024};
   c.optimizer = {.type = OptimizerType::sgd,
                  .lr = 2.5e-4,
                  .beta1 = 0.1,
@@ -69,7 +71,7 @@ Config unusual_config() {
 
 }  // namespace
 
-TEST_CASE("a configuration is read, with defaults for what it leaves out", "[config]") {
+TEST_CASE("a configuration is read, with defaults for what it leaves out", "[config][cpu]") {
   const Config config = parse(R"(
 model:
   type: srupp
@@ -96,7 +98,7 @@ sample:
   REQUIRE(config == expected);
 }
 
-TEST_CASE("overrides come last, in order, and read their values as YAML", "[config]") {
+TEST_CASE("overrides come last, in order, and read their values as YAML", "[config][cpu]") {
   const Config config =
       parse(kMinimal, {"model.attention_layers=[7, 10]", "optimizer.lr=1", "optimizer.lr=1e-3",
                        "sample.prompt=\"a=b\"", "optimizer.type=adamw"});
@@ -108,7 +110,7 @@ TEST_CASE("overrides come last, in order, and read their values as YAML", "[conf
                     .model.attention_layers.has_value());
 }
 
-TEST_CASE("a bad override is reported as it was written", "[config]") {
+TEST_CASE("a bad override is reported as it was written", "[config][cpu]") {
   REQUIRE(error_in(kMinimal, {"optimizer.lr=many"}) ==
           "--set optimizer.lr=many: optimizer.lr: expected a number above 0, found 'many'");
   REQUIRE(error_in(kMinimal, {"optimizer.lrr=1"}) ==
@@ -125,7 +127,7 @@ TEST_CASE("a bad override is reported as it was written", "[config]") {
                ContainsSubstring("--set model.num_heads=5: model.num_heads: expected a divisor"));
 }
 
-TEST_CASE("an unknown key is named with its line and the nearest setting", "[config]") {
+TEST_CASE("an unknown key is named with its line and the nearest setting", "[config][cpu]") {
   REQUIRE(model_error("hiden_size: 5") ==
           "x.yaml:3: model.hiden_size is not a setting; did you mean model.hidden_size?");
   REQUIRE(error_in("# comment\nhidden_size: 5\n") ==
@@ -142,7 +144,7 @@ TEST_CASE("an unknown key is named with its line and the nearest setting", "[con
   REQUIRE_THAT(error_in("xylophone: 5\n"), ContainsSubstring("the sections are run, data, model"));
 }
 
-TEST_CASE("a value of the wrong type or range says what was expected and found", "[config]") {
+TEST_CASE("a value of the wrong type or range says what was expected and found", "[config][cpu]") {
   const auto [line, expected, found] = GENERATE(table<std::string, std::string, std::string>({
       {"num_layers: many", "a whole number from 1", "'many'"},
       {"num_layers: 0", "a whole number from 1", "'0'"},
@@ -172,8 +174,8 @@ TEST_CASE("a value of the wrong type or range says what was expected and found",
       {"rescale: True", "true or false", "'True'"},
       {"rescale: 1", "true or false", "'1'"},
       {"rescale: \"true\"", "true or false", "the text \"true\""},
-      {"type: lstm", "one of sru, srupp", "'lstm'"},
-      {"type: [sru]", "one of sru, srupp", "a list"},
+      {"type: gru", "one of sru, srupp, lstm", "'gru'"},
+      {"type: [sru]", "one of sru, srupp, lstm", "a list"},
       {"attention_every_n_layers: 0", "a whole number from 1, or null", "'0'"},
       {"attention_every_n_layers: all", "a whole number from 1, or null", "'all'"},
       {"attention_layers: 3", "a list of whole numbers from 1, or null", "'3'"},
@@ -185,7 +187,7 @@ TEST_CASE("a value of the wrong type or range says what was expected and found",
           "x.yaml:3: model." + key + ": expected " + expected + ", found " + found);
 }
 
-TEST_CASE("numbers in every proper spelling are read", "[config]") {
+TEST_CASE("numbers in every proper spelling are read", "[config][cpu]") {
   REQUIRE(parse(kMinimal, {"optimizer.lr=2.5e-4"}).optimizer.lr == 2.5e-4);
   REQUIRE(parse(kMinimal, {"optimizer.lr=1E+1"}).optimizer.lr == 10);
   REQUIRE(parse(kMinimal, {"optimizer.lr=3"}).optimizer.lr == 3);
@@ -195,7 +197,7 @@ TEST_CASE("numbers in every proper spelling are read", "[config]") {
   REQUIRE_THAT(error_in(kMinimal, {"run.seed=-1"}), ContainsSubstring("a whole number from 0"));
 }
 
-TEST_CASE("text that is long or has line ends stays on one line of a message", "[config]") {
+TEST_CASE("text that is long or has line ends stays on one line of a message", "[config][cpu]") {
   const std::string message = model_error("num_layers: \"a\\nb" + std::string(1000, 'c') + "\"");
   REQUIRE(message.find('\n') == std::string::npos);
   REQUIRE_THAT(message, ContainsSubstring("found the text \"a bccc"));
@@ -203,14 +205,14 @@ TEST_CASE("text that is long or has line ends stays on one line of a message", "
   REQUIRE(message.size() < 200);
 }
 
-TEST_CASE("a repeated key is an error", "[config]") {
+TEST_CASE("a repeated key is an error", "[config][cpu]") {
   REQUIRE(model_error("projection_size: 64") ==
           "x.yaml:3: model.projection_size is given twice, first at x.yaml:2; remove one");
   REQUIRE(error_in(kMinimal + "training: {steps: 1}\nmodel: {rescale: true}\n") ==
           "x.yaml:4: model is given twice, first at x.yaml:1; remove one");
 }
 
-TEST_CASE("text that is not a configuration is an error with its line", "[config]") {
+TEST_CASE("text that is not a configuration is an error with its line", "[config][cpu]") {
   REQUIRE_THAT(error_in(""), ContainsSubstring("x.yaml: the file is empty"));
   REQUIRE_THAT(error_in("# only a comment\n"), ContainsSubstring("x.yaml: the file is empty"));
   REQUIRE_THAT(error_in("- a\n- b\n"), ContainsSubstring("x.yaml:1: expected sections such as"));
@@ -234,7 +236,7 @@ TEST_CASE("text that is not a configuration is an error with its line", "[config
                ContainsSubstring("x.yaml:1: expected the name of a setting, found a list"));
 }
 
-TEST_CASE("settings that contradict each other are reported where they stand", "[config]") {
+TEST_CASE("settings that contradict each other are reported where they stand", "[config][cpu]") {
   REQUIRE_THAT(error_in("training:\n  steps: 5\n"),
                ContainsSubstring("x.yaml: model.projection_size: expected a whole number from 1, "
                                  "for model.type is srupp; found 0"));
@@ -262,6 +264,14 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
     REQUIRE_THAT(model_error(std::string(line) + "\n  type: sru"),
                  ContainsSubstring("only a model of type srupp has this setting"));
   }
+  for (const char* line :
+       {"highway_bias: 1", "weight_c_init: 0.5", "rescale: true", "layer_norm: pre"}) {
+    REQUIRE_THAT(error_in(std::string("model:\n  type: lstm\n  ") + line + "\n"),
+                 ContainsSubstring("x.yaml:3: model.") &&
+                     ContainsSubstring("only a model of type sru or srupp has this setting, and "
+                                       "model.type is lstm"));
+  }
+  REQUIRE_THAT(model_error("type: lstm"), ContainsSubstring("x.yaml:2: model.projection_size"));
   REQUIRE(error_in(kMinimal + "schedule:\n  warmup_steps: 9\ntraining:\n  steps: 8\n") ==
           "x.yaml:4: schedule.warmup_steps: expected at most all 8 steps, found 9");
   REQUIRE_THAT(error_in(kMinimal + "schedule: {total_steps: 7}\ntraining: {steps: 8}\n"),
@@ -269,18 +279,32 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
   REQUIRE_THAT(error_in(kMinimal + "run:\n  device: gpu\n"),
                ContainsSubstring("x.yaml:4: run.device: device 'gpu' is not known; expected cpu"));
   REQUIRE_THAT(error_in(kMinimal, {"run.device=meta"}), ContainsSubstring("found meta"));
+  for (const char* precision : {"tf32", "f16"}) {
+    const std::string error = error_in(kMinimal + "training:\n  precision: " + precision + "\n");
+    REQUIRE_THAT(error,
+                 ContainsSubstring("x.yaml:4: training.precision: " + std::string(precision)) &&
+                     ContainsSubstring("run.device is cpu"));
+  }
+  REQUIRE_THAT(error_in(kMinimal, {"training.loss_scale=8"}),
+               ContainsSubstring("training.loss_scale: only training.precision: f16"));
+  REQUIRE_THAT(
+      error_in(kMinimal, {"run.device=cuda", "training.precision=f16", "training.loss_scale=0.5"}),
+      ContainsSubstring("training.loss_scale: expected a number from 1"));
   REQUIRE_THAT(error_in(kMinimal, {"optimizer.momentum=0.9"}), ContainsSubstring("only sgd"));
   REQUIRE_THAT(error_in(kMinimal, {"sample.prompt=''"}), ContainsSubstring("found empty text"));
   REQUIRE_THAT(error_in(kMinimal, {"data.corpus=''"}), ContainsSubstring("found empty text"));
 }
 
-TEST_CASE("what a type does not have may stand at its default", "[config]") {
+TEST_CASE("what a type does not have may stand at its default", "[config][cpu]") {
   const Config config = parse("model: {type: sru, num_heads: 1, activation: tanh}\n");
   REQUIRE(config.model.type == ModelType::sru);
   REQUIRE(parse(dump_config(config)) == config);
+  const Config lstm = parse("model: {type: lstm, projection_size: 0, highway_bias: -2}\n");
+  REQUIRE(lstm.model.type == ModelType::lstm);
+  REQUIRE(parse(dump_config(lstm)) == lstm);
 }
 
-TEST_CASE("a configuration made in C++ is checked too", "[config]") {
+TEST_CASE("a configuration made in C++ is checked too", "[config][cpu]") {
   Config config;
   config.model.projection_size = 64;
   REQUIRE_NOTHROW(validate(config));
@@ -297,7 +321,7 @@ TEST_CASE("a configuration made in C++ is checked too", "[config]") {
           "model.num_layers: expected a whole number from 1, found 0");
 }
 
-TEST_CASE("a dumped configuration reads back equal, to the last bit", "[config]") {
+TEST_CASE("a dumped configuration reads back equal, to the last bit", "[config][cpu]") {
   const Config config = unusual_config();
   const Config again = parse(dump_config(config));
   REQUIRE(again == config);
@@ -314,7 +338,7 @@ TEST_CASE("a dumped configuration reads back equal, to the last bit", "[config]"
   }
 }
 
-TEST_CASE("the dump and the help have every setting", "[config]") {
+TEST_CASE("the dump and the help have every setting", "[config][cpu]") {
   Config config = unusual_config();
   const std::string dump = dump_config(config);
   const std::string help = describe_settings();
@@ -329,7 +353,7 @@ TEST_CASE("the dump and the help have every setting", "[config]") {
   REQUIRE_THAT(error_of([&] { dump_config(config); }), ContainsSubstring("prompt is not UTF-8"));
 }
 
-TEST_CASE("a model's settings pass through JSON", "[config]") {
+TEST_CASE("a model's settings pass through JSON", "[config][cpu]") {
   const ModelConfig model = unusual_config().model;
   const std::string json = model_config_to_json(model);
   REQUIRE(nlohmann::json::parse(json)["attention_layers"] == nlohmann::json({2, 7}));

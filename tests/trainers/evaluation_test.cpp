@@ -34,7 +34,7 @@ Bytes random_text(std::int64_t size) {
 }
 
 std::unique_ptr<LanguageModel> model() {
-  return scrambled_model(tiny_config(), kVocabularySize, DType::f64);
+  return scrambled_model(tiny_config(), kVocabularySize, DType::f64, 1, test_device());
 }
 
 EvaluationOptions options_of(std::int64_t window, std::int64_t batch_size = 1,
@@ -55,11 +55,12 @@ std::vector<double> nats_of(const LanguageModel& model, std::span<const std::uin
       vocabulary().encode({reinterpret_cast<const char*>(text.data()), text.size()});
   const NoGradGuard no_grad;
   LanguageModelState state;
-  const Variable logits = model.logits(
-      Tensor::from(std::span(ids).first(text.size() - 1), {count, 1}), state, {{}, 0, window});
+  const Tensor inputs =
+      on_test_device(Tensor::from(std::span(ids).first(text.size() - 1), {count, 1}));
+  const Tensor logits = on_cpu(model.logits(inputs, state, {{}, 0, window}).value());
   std::vector<double> nats;
   for (std::int64_t t = 0; t < count; ++t) {
-    const Tensor row = logits.value()[t];
+    const Tensor row = logits[t];
     double total = 0.0;
     for (const double score : row.values<double>()) {
       total += std::exp(score);

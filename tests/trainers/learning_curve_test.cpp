@@ -73,7 +73,7 @@ LearningCurve falling_curve(std::int64_t steps) {
 }  // namespace
 
 TEST_CASE("a learning curve shows both series, ticks and the best value",
-          "[trainers][learning_curve]") {
+          "[trainers][learning_curve][cpu]") {
   LearningCurve curve = falling_curve(400);
   curve.title = "quick & <small>";
   curve.dev[7].bpc = 2.25;  // step 320
@@ -92,7 +92,7 @@ TEST_CASE("a learning curve shows both series, ticks and the best value",
   REQUIRE(contains(require_well_formed(draw_learning_curve(curve)), "best dev: 2.125 at step 120"));
 }
 
-TEST_CASE("a long learning curve stays a small file", "[trainers][learning_curve]") {
+TEST_CASE("a long learning curve stays a small file", "[trainers][learning_curve][cpu]") {
   const LearningCurve curve = falling_curve(400000);
   const std::string svg = draw_learning_curve(curve);
   const std::vector<std::string> shown = require_well_formed(svg);
@@ -101,7 +101,7 @@ TEST_CASE("a long learning curve stays a small file", "[trainers][learning_curve
   REQUIRE(svg.size() < 100000);
 }
 
-TEST_CASE("odd learning curves are drawn all the same", "[trainers][learning_curve]") {
+TEST_CASE("odd learning curves are drawn all the same", "[trainers][learning_curve][cpu]") {
   const double infinity = std::numeric_limits<double>::infinity();
   const double nan = std::nan("");
   REQUIRE(contains(require_well_formed(draw_learning_curve({})), "nothing measured yet"));
@@ -133,7 +133,7 @@ TEST_CASE("odd learning curves are drawn all the same", "[trainers][learning_cur
       contains(require_well_formed(draw_learning_curve(nothing_finite)), "nothing measured yet"));
 }
 
-TEST_CASE("a title is cut between letters", "[trainers][learning_curve]") {
+TEST_CASE("a title is cut between letters", "[trainers][learning_curve][cpu]") {
   LearningCurve curve;
   curve.title.clear();
   for (int i = 0; i < 64; ++i) {
@@ -146,7 +146,7 @@ TEST_CASE("a title is cut between letters", "[trainers][learning_curve]") {
 }
 
 TEST_CASE("a learning curve comes from the metrics of train and dev",
-          "[trainers][learning_curve]") {
+          "[trainers][learning_curve][cpu]") {
   const std::vector<MetricsRecord> records = {{"train", 10, {{"bpc", 4.0}}},
                                               {"dev", 20, {{"bpc", 3.0}}},
                                               {"test", 20, {{"bpc", 3.5}}},

@@ -13,15 +13,19 @@ TEST_CASE("the median is the middle", "[trainers][machine_limits]") {
 }
 
 TEST_CASE("limits are measured as often as asked", "[trainers][machine_limits]") {
-  const std::vector<double> products = measure_products(Precision::f32, 2);
+  const Device device = test_device();
+  const std::vector<double> products = measure_products(Precision::f32, device, 96, 2);
   REQUIRE(products.size() == 2);
   REQUIRE(products[0] > 0.0);
-  REQUIRE(measure_copies(3).size() == 3);
-  REQUIRE(measure_products(Precision::bf16, 1).size() == 1);
+  REQUIRE(measure_copies(device, 3).size() == 3);
+  REQUIRE(measure_products(Precision::bf16, device, 96, 1).size() == 1);
+  REQUIRE(product_size(device) > 96);
 }
 
 TEST_CASE("the process knows its processor and its peak", "[trainers][machine_limits]") {
   REQUIRE_FALSE(processor_name().empty());
+  REQUIRE(device_name(Device::cpu()) == processor_name());
+  REQUIRE_FALSE(device_name(test_device()).empty());
   REQUIRE(processor_name().find('\n') == std::string::npos);
   // As much as is held now at the least, and it stays when that is given back.
   constexpr std::size_t kBytes = std::size_t{48} << 20;

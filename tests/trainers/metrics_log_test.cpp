@@ -24,7 +24,8 @@ using Steps = std::vector<std::int64_t>;
 
 }  // namespace
 
-TEST_CASE("metrics are one JSON object a line and read back as written", "[trainers][metrics]") {
+TEST_CASE("metrics are one JSON object a line and read back as written",
+          "[trainers][metrics][cpu]") {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "metrics.jsonl";
   const std::int64_t tokens = (std::int64_t{1} << 53) + 1;  // not a double
@@ -50,7 +51,7 @@ TEST_CASE("metrics are one JSON object a line and read back as written", "[train
   REQUIRE(records[1].number("bpc") == 0.1);
 }
 
-TEST_CASE("numbers that are not finite become null and then NaN", "[trainers][metrics]") {
+TEST_CASE("numbers that are not finite become null and then NaN", "[trainers][metrics][cpu]") {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "metrics.jsonl";
   const double infinity = std::numeric_limits<double>::infinity();
@@ -62,7 +63,7 @@ TEST_CASE("numbers that are not finite become null and then NaN", "[trainers][me
   }
 }
 
-TEST_CASE("a resumed log holds each step once", "[trainers][metrics]") {
+TEST_CASE("a resumed log holds each step once", "[trainers][metrics][cpu]") {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "metrics.jsonl";
   {
@@ -81,7 +82,8 @@ TEST_CASE("a resumed log holds each step once", "[trainers][metrics]") {
   REQUIRE(read_metrics(path).back().number("bpc") == 3.0);
 }
 
-TEST_CASE("truncate_after keeps lines as they are and drops a cut-off one", "[trainers][metrics]") {
+TEST_CASE("truncate_after keeps lines as they are and drops a cut-off one",
+          "[trainers][metrics][cpu]") {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "metrics.jsonl";
   truncate_after(path, 5);
@@ -106,7 +108,7 @@ TEST_CASE("truncate_after keeps lines as they are and drops a cut-off one", "[tr
   REQUIRE(read_metrics(path).empty());
 }
 
-TEST_CASE("a damaged line is named and the log left alone", "[trainers][metrics]") {
+TEST_CASE("a damaged line is named and the log left alone", "[trainers][metrics][cpu]") {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "metrics.jsonl";
   const std::string good = "{\"kind\":\"train\",\"step\":1}\n";

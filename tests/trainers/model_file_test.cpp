@@ -44,7 +44,7 @@ TEST_CASE("a model's description survives the file", "[trainers][model_file]") {
   const auto model = model_of(saved);
   write_model(path, *model, to_metadata(saved));
 
-  const LoadedModel loaded = load_model(load_checkpoint(path));
+  const LoadedModel loaded = load_model(load_checkpoint(path), test_device());
   REQUIRE(loaded.path == path);
   REQUIRE(loaded.description.config == saved.config);
   REQUIRE(loaded.description.vocabulary == saved.vocabulary);
@@ -56,6 +56,7 @@ TEST_CASE("a model's description survives the file", "[trainers][model_file]") {
   REQUIRE(found.size() == expected.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
     REQUIRE(found[i].name == expected[i].name);
+    REQUIRE(found[i].variable.device() == test_device());
     REQUIRE(same_bits(found[i].variable.value(), expected[i].variable.value()));
     REQUIRE(found[i].variable.requires_grad());
   }

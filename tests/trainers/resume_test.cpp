@@ -32,6 +32,31 @@ TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
   }
 }
 
+TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume]") {
+  const TinyRuns runs;
+  const auto config = [&](const std::string& name) {
+    Config c = runs.config(name);
+    c.model.type = ModelType::lstm;
+    c.model.projection_size = 0;
+    c.model.attention_dropout = 0.0;
+    c.model.hidden_size = 12;
+    c.optimizer.type = OptimizerType::adam;
+    return c;
+  };
+  runs.train(config("straight"));
+  std::vector<double> losses;
+  for (const MetricsRecord& record : read_metrics(runs.path("straight") / "metrics.jsonl")) {
+    if (record.kind == "train") {
+      losses.push_back(record.number("bpc"));
+    }
+  }
+  REQUIRE(losses.size() == 12);
+  REQUIRE(losses.back() < 0.95 * losses.front());
+  runs.train(config("stopped"), false, 7);  // within an epoch: h and c are carried over
+  runs.train(config("stopped"), true);
+  runs.require_same("straight", "stopped");
+}
+
 TEST_CASE("a run that died after its last save repeats the lost steps exactly",
           "[trainers][resume]") {
   const TinyRuns runs;
@@ -134,7 +159,7 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
 
   const ByteCorpus corpus = ByteCorpus::open(c.data.corpus);
   Generator generator(c.run.seed);
-  Initializer init(generator);
+  Initializer init(generator, test_device());
   const auto model = build_language_model(c.model, corpus.vocabulary().size(), init);
   const Parameters parameters = model->parameters();
   StreamOptions streams;
@@ -147,15 +172,16 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
   context.memory_length = c.training.unroll;
   for (std::int64_t i = 0; i < 2; ++i) {  // gradients add up over both
     const Segment segment = batches.segment(i);
-    backward(cross_entropy(model->logits(segment.inputs, state, context), segment.targets));
+    backward(cross_entropy(model->logits(on_test_device(segment.inputs), state, context),
+                           on_test_device(segment.targets)));
   }
   const Parameters ours = trained.model->parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     INFO(parameters[i].name);
-    Tensor expected = parameters[i].variable.value().clone();
-    const float* grad = parameters[i].variable.grad().data<float>();
+    Tensor expected = on_cpu(parameters[i].variable.value()).clone();
+    const Tensor grad = on_cpu(parameters[i].variable.grad());
     for (std::int64_t j = 0; j < expected.numel(); ++j) {
-      expected.data<float>()[j] -= 0.5F * 0.5F * grad[j];
+      expected.data<float>()[j] -= 0.5F * 0.5F * grad.data<float>()[j];
     }
     REQUIRE(max_relative_error(ours[i].variable.value(), expected) < 1e-6);
   }

@@ -23,7 +23,7 @@ double cosine(std::int64_t step, std::int64_t total) {
 
 }  // namespace
 
-TEST_CASE("the rate rises in a line over the warm-up", "[trainers][schedule]") {
+TEST_CASE("the rate rises in a line over the warm-up", "[trainers][schedule][cpu]") {
   for (const ScheduleType type : {ScheduleType::cosine, ScheduleType::constant}) {
     const ScheduleConfig schedule = schedule_of(type, 4);
     REQUIRE(learning_rate(schedule, 0.8, 100, 0) == Approx(0.2));
@@ -33,7 +33,7 @@ TEST_CASE("the rate rises in a line over the warm-up", "[trainers][schedule]") {
   }
 }
 
-TEST_CASE("the cosine falls from the last warm-up step", "[trainers][schedule]") {
+TEST_CASE("the cosine falls from the last warm-up step", "[trainers][schedule][cpu]") {
   constexpr std::int64_t kTotal = 50;
   constexpr std::int64_t kWarmup = 10;
   const ScheduleConfig schedule = schedule_of(ScheduleType::cosine, kWarmup);
@@ -46,7 +46,7 @@ TEST_CASE("the cosine falls from the last warm-up step", "[trainers][schedule]")
   }
 }
 
-TEST_CASE("without warm-up the cosine starts from lr", "[trainers][schedule]") {
+TEST_CASE("without warm-up the cosine starts from lr", "[trainers][schedule][cpu]") {
   constexpr std::int64_t kTotal = 8;
   const ScheduleConfig schedule = schedule_of(ScheduleType::cosine, 0);
   REQUIRE(learning_rate(schedule, 0.1, kTotal, 0) == 0.1);
@@ -57,7 +57,7 @@ TEST_CASE("without warm-up the cosine starts from lr", "[trainers][schedule]") {
   }
 }
 
-TEST_CASE("past its end the cosine stays at 0", "[trainers][schedule]") {
+TEST_CASE("past its end the cosine stays at 0", "[trainers][schedule][cpu]") {
   for (const std::int64_t warmup : {0, 3, 20}) {
     const ScheduleConfig schedule = schedule_of(ScheduleType::cosine, warmup);
     for (const std::int64_t step : {20, 21, 39, 40, 1000}) {
@@ -66,14 +66,14 @@ TEST_CASE("past its end the cosine stays at 0", "[trainers][schedule]") {
   }
 }
 
-TEST_CASE("total_steps stands for the steps of the training", "[trainers][schedule]") {
+TEST_CASE("total_steps stands for the steps of the training", "[trainers][schedule][cpu]") {
   for (const std::int64_t step : {0, 5, 19, 25, 39, 40}) {
     REQUIRE(learning_rate(schedule_of(ScheduleType::cosine, 3, 40), 0.1, 20, step) ==
             learning_rate(schedule_of(ScheduleType::cosine, 3), 0.1, 40, step));
   }
 }
 
-TEST_CASE("a constant rate stays", "[trainers][schedule]") {
+TEST_CASE("a constant rate stays", "[trainers][schedule][cpu]") {
   for (const std::int64_t warmup : {0, 2}) {
     const ScheduleConfig schedule = schedule_of(ScheduleType::constant, warmup);
     for (const std::int64_t step : {2, 3, 99, 100, 5000}) {
@@ -82,7 +82,7 @@ TEST_CASE("a constant rate stays", "[trainers][schedule]") {
   }
 }
 
-TEST_CASE("the highest rate is exactly lr", "[trainers][schedule]") {
+TEST_CASE("the highest rate is exactly lr", "[trainers][schedule][cpu]") {
   for (const double lr : {3e-4, 2.5e-4, 1e-3, 0.1, 0.7, 1.0 / 3}) {
     for (std::int64_t warmup = 0; warmup <= 200; ++warmup) {
       INFO("lr " << lr << ", warm-up " << warmup);

@@ -115,7 +115,7 @@ Scalar read_scalar(const std::string& record) {
 
 }  // namespace
 
-TEST_CASE("crc32c gives the published values", "[trainers][tensorboard]") {
+TEST_CASE("crc32c gives the published values", "[trainers][tensorboard][cpu]") {
   REQUIRE(crc32c("") == 0U);
   REQUIRE(crc32c("123456789") == 0xE3069283U);
   // RFC 3720, appendix B.4.
@@ -123,7 +123,7 @@ TEST_CASE("crc32c gives the published values", "[trainers][tensorboard]") {
   REQUIRE(crc32c(std::string(32, '\xff')) == 0x62A8AB43U);
 }
 
-TEST_CASE("an event file holds its version and then the scalars", "[trainers][tensorboard]") {
+TEST_CASE("an event file holds its version and then the scalars", "[trainers][tensorboard][cpu]") {
   const TemporaryFolder folder;
   const std::string long_tag = "train/" + std::string(300, 'x');  // a length of two bytes
   std::filesystem::path path;
@@ -157,7 +157,7 @@ TEST_CASE("an event file holds its version and then the scalars", "[trainers][te
 }
 
 TEST_CASE("a resumed run starts another event file that withdraws later steps",
-          "[trainers][tensorboard]") {
+          "[trainers][tensorboard][cpu]") {
   const TemporaryFolder folder;
   TensorBoardWriter first(folder.path());
   first.scalar("dev/bpc", 2.5, 300);
@@ -173,7 +173,7 @@ TEST_CASE("a resumed run starts another event file that withdraws later steps",
   REQUIRE(parse(start.texts.at(7)).numbers.at(1) == 1);
 }
 
-TEST_CASE("an event file that cannot be made is explained", "[trainers][tensorboard]") {
+TEST_CASE("an event file that cannot be made is explained", "[trainers][tensorboard][cpu]") {
   const TemporaryFolder folder;
   write_file_atomically(folder.path() / "taken", "not a folder");
   REQUIRE_THAT(error_of([&] { TensorBoardWriter writer(folder.path() / "taken" / "events"); }),
