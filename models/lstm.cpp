@@ -14,9 +14,10 @@ class LstmStepper final : public StackStepper {
   LstmStepper(const std::vector<LstmLayerWeights>& layers, std::int64_t streams) {
     for (const LstmLayerWeights& layer : layers) {
       const std::int64_t units = layer.weight_hh.size(1);
-      layers_.push_back({layer, Tensor::empty({streams, 4 * units}),
-                         Tensor::empty({streams, 4 * units}), Tensor::zeros({streams, units}),
-                         Tensor::zeros({streams, units})});
+      const auto zeros = [&](std::int64_t size) {
+        return Tensor::zeros({streams, size}, DType::f32, layer.weight_hh.device());
+      };
+      layers_.push_back({layer, zeros(4 * units), zeros(4 * units), zeros(units), zeros(units)});
     }
   }
 

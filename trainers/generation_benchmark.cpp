@@ -90,7 +90,7 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
   measured.weights_bytes = weights_read(model, config, options.streams);
   measured.cache_bytes = cache_read(config, options);
   // Last: what the copies take is no part of the steps.
-  measured.copy_gbytes_per_second = median(measure_copies(Device::cpu(), 11));
+  measured.copy_gbytes_per_second = median(measure_copies(device, 11));
   return measured;
 }
 

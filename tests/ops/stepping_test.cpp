@@ -5,6 +5,7 @@
 #include "ops/cpu/rows.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/lstm.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -260,6 +261,14 @@ TEST_CASE("other steps on a GPU give what the CPU gives", "[ops][stepping][gpu]"
               return std::vector<Tensor>{y, sum};
             },
             {draw({streams, n}), draw({n}), draw({n}), draw({streams, n}), draw({1})});
+        require_agreement(
+            [](std::span<const Tensor> in) {
+              Tensor h = empty_like(in[2]);
+              Tensor c = in[2].clone();
+              lstm_step(in[0], in[1], h, c);
+              return std::vector<Tensor>{h, c};
+            },
+            {draw({streams, 4 * n}), draw({streams, 4 * n}), draw({streams, n})});
         for (const Activation activation : {Activation::identity, Activation::tanh}) {
           for (const bool has_skip_term : {true, false}) {
             SruScanOptions options;
