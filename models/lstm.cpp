@@ -128,8 +128,8 @@ StackOutputs LstmStack::forward(const StackInputs& inputs, const ForwardContext&
 std::unique_ptr<StackStepper> LstmStack::stepper(std::int64_t streams,
                                                  std::int64_t /*window*/) const {
   const Tensor& weight = layers_.front().weight_hh.value();
-  check(weight.dtype() == DType::f32 && weight.device().is_cpu(),
-        "[LstmStack] the weights are {} on {}; an LSTM is stepped in f32 on the CPU",
+  check(weight.dtype() == DType::f32 && !weight.device().is_meta(),
+        "[LstmStack] the weights are {} on {}; stepping needs f32 weights, on the CPU or a GPU",
         name(weight.dtype()), weight.device().str());
   return std::make_unique<LstmStepper>(layers_, streams);
 }
