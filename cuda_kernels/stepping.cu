@@ -9,6 +9,7 @@
 // one reading of W; more go in tiles of 16.
 #include "cuda_kernels/stepping.h"
 
+#include "core/scalar/lstm_step.h"
 #include "cuda_kernels/common/rows_dot.cuh"
 
 namespace rondo::cuda {
@@ -151,6 +152,24 @@ __global__ void sru_step_kernel(SruStep step) {
   step.h[i] = out.h;
 }
 
+__device__ LstmGates<float> gates_at(const float* planes, std::int64_t plane) {
+  return {planes[0], planes[plane], planes[2 * plane], planes[3 * plane]};
+}
+
+// A thread a unit of a stream.
+__global__ void lstm_step_kernel(LstmStep step) {
+  const std::int64_t i = first_item();
+  if (i >= step.streams * step.units) {
+    return;
+  }
+  const std::int64_t first = i / step.units * 4 * step.units + i % step.units;
+  const LstmGates<float> gates = lstm_activate(gates_at(step.gates_of_x + first, step.units) +
+                                               gates_at(step.gates_of_h + first, step.units));
+  const LstmState<float> out = lstm_forward_step(gates, step.c[i]);
+  step.c[i] = out.c;
+  step.h[i] = out.h;
+}
+
 template <Activation activation, bool has_skip_term>
 void launch_sru_step(const SruStep& step, Stream stream) {
   launch("sru_step", sru_step_kernel<activation, has_skip_term>,
@@ -198,6 +217,10 @@ void sru_step(const SruStep& step, Stream stream) {
     step.has_skip_term ? launch_sru_step<Activation::tanh, true>(step, stream)
                        : launch_sru_step<Activation::tanh, false>(step, stream);
   }
+}
+
+void lstm_step(const LstmStep& step, Stream stream) {
+  launch("lstm_step", lstm_step_kernel, grid_over(step.streams * step.units, 128), stream, step);
 }
 
 }  // namespace rondo::cuda

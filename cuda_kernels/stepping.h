@@ -1,5 +1,6 @@
-// GPU kernels of ops/stepping.h: one position of a batch of streams, f32. Device pointers, unless
-// said; none may be null unless said; results overlap no input unless said.
+// GPU kernels of ops/stepping.h, and of lstm_step in ops/lstm.h: one position of a batch of
+// streams, f32. Device pointers, unless said; none may be null unless said; results overlap no
+// input unless said.
 #pragma once
 
 #include <cstdint>
@@ -53,5 +54,15 @@ struct SruStep {
   bool has_skip_term;
 };
 void sru_step(const SruStep& step, Stream stream);
+
+// A step of the LSTM. h and c are moved on in place. Gates lie in planes, i | f | g | o.
+struct LstmStep {
+  const float* gates_of_x;  // (streams, 4, units): before activation, one summand, with the bias
+  const float* gates_of_h;  // (streams, 4, units): the other
+  float* h;                 // (streams, units), =
+  float* c;                 // (streams, units), read and =
+  std::int64_t streams, units;
+};
+void lstm_step(const LstmStep& step, Stream stream);
 
 }  // namespace rondo::cuda

@@ -14,9 +14,10 @@ class LstmStepper final : public StackStepper {
   LstmStepper(const std::vector<LstmLayerWeights>& layers, std::int64_t streams) {
     for (const LstmLayerWeights& layer : layers) {
       const std::int64_t units = layer.weight_hh.size(1);
-      layers_.push_back({layer, Tensor::empty({streams, 4 * units}),
-                         Tensor::empty({streams, 4 * units}), Tensor::zeros({streams, units}),
-                         Tensor::zeros({streams, units})});
+      const auto zeros = [&](std::int64_t size) {
+        return Tensor::zeros({streams, size}, DType::f32, layer.weight_hh.device());
+      };
+      layers_.push_back({layer, zeros(4 * units), zeros(4 * units), zeros(units), zeros(units)});
     }
   }
 
@@ -127,8 +128,8 @@ StackOutputs LstmStack::forward(const StackInputs& inputs, const ForwardContext&
 std::unique_ptr<StackStepper> LstmStack::stepper(std::int64_t streams,
                                                  std::int64_t /*window*/) const {
   const Tensor& weight = layers_.front().weight_hh.value();
-  check(weight.dtype() == DType::f32 && weight.device().is_cpu(),
-        "[LstmStack] the weights are {} on {}; an LSTM is stepped in f32 on the CPU",
+  check(weight.dtype() == DType::f32 && !weight.device().is_meta(),
+        "[LstmStack] the weights are {} on {}; stepping needs f32 weights, on the CPU or a GPU",
         name(weight.dtype()), weight.device().str());
   return std::make_unique<LstmStepper>(layers_, streams);
 }

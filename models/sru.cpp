@@ -41,7 +41,8 @@ class ProjectedStepper final : public TransformStepper {
   ProjectedStepper(Linear linear1, Linear linear2, std::int64_t streams)
       : linear1_(std::move(linear1)),
         linear2_(std::move(linear2)),
-        z_(Tensor::empty({streams, linear1_.weight.size(0)})) {}
+        z_(Tensor::empty({streams, linear1_.weight.size(0)}, DType::f32,
+                         linear1_.weight.device())) {}
   void step(const Tensor& x, const Tensor& /*remembered*/, Tensor& u) override {
     linear1_.step(x, z_);
     linear2_.step(z_, u);

@@ -16,6 +16,7 @@ struct BenchGenerateOptions {
   std::vector<std::string> overrides;
   std::int64_t vocabulary = 205;
   std::optional<std::int64_t> window;
+  std::optional<std::string> device;  // instead of run.device
   GenerationBenchmarkOptions benchmark;
   BenchOutput output;
 };
@@ -29,9 +30,12 @@ struct Subject {
 // A model with random weights: what they are does not change how long a step takes.
 Subject subject_of_config(const BenchGenerateOptions& options) {
   Subject subject{load_config(options.path, options.overrides), nullptr, 0};
-  const Config& config = subject.config;
+  Config& config = subject.config;
+  config.run.device = options.device.value_or(config.run.device);
+  const Device device = Device::parse(config.run.device);
+  require_available(device);
   Generator generator(config.run.seed);
-  Initializer init(generator);
+  Initializer init(generator, device);
   subject.model = build_language_model(config.model, options.vocabulary, init);
   subject.window = evaluation_window(config);
   return subject;
@@ -39,8 +43,11 @@ Subject subject_of_config(const BenchGenerateOptions& options) {
 
 Subject subject_of_checkpoint(const BenchGenerateOptions& options) {
   check(options.overrides.empty(), "--set changes a config; {} is none", options.path);
-  LoadedModel loaded = load_model(load_checkpoint(options.path));
   Subject subject;
+  subject.config.run.device = options.device.value_or("cpu");
+  const Device device = Device::parse(subject.config.run.device);
+  require_available(device);
+  LoadedModel loaded = load_model(load_checkpoint(options.path), device);
   subject.config.model = loaded.description.config;
   subject.model = std::move(loaded.model);
   subject.window = loaded.description.window;
@@ -134,14 +141,17 @@ void add_bench_generate(CLI::App& bench) {
                    "Positions that attention remembers, and length of the prompt; as evaluated if "
                    "not given")
       ->check(whole_number(1));
+  command->add_option("--device", options->device,
+                      "cpu, cuda or cuda:N; run.device of a config, or cpu, if not given");
   add_output_options(*command, options->output);
   command->footer(R"(Examples:
   rondo bench generate configs/quickstart.yaml
   rondo bench generate configs/enwik8_42m.yaml --streams 8 --json generate.json
+  rondo bench generate configs/enwik8_42m.yaml --device cuda
 
 A prompt of one window is read first, so that every timed step attends to a full one. The GB/s are
 of what a step must read, weights once for all streams; they can exceed the rate of a plain copy of
-256 MiB where a cache holds the model.)");
+256 MiB where a cache holds the model. On a GPU, a step ends when its scores are on the CPU.)");
   command->callback([options] { bench_generate(*options); });
 }
 

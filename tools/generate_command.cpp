@@ -11,13 +11,16 @@ struct GenerateOptions {
   std::string prompt = "\n";
   GenerationOptions generation;
   std::int64_t samples = 1;
+  std::string device = "cpu";
   int threads = 0;
 };
 
 void run_generate(const GenerateOptions& options) {
   set_num_threads(options.threads);
   check(!options.prompt.empty(), "--prompt is empty; give at least one character to start from");
-  const LoadedModel loaded = load_model(load_checkpoint(options.path));
+  const Device device = Device::parse(options.device);
+  require_available(device);
+  const LoadedModel loaded = load_model(load_checkpoint(options.path), device);
   GenerationOptions generation = options.generation;
   generation.window = loaded.description.window;
   const ByteVocabulary& vocabulary = loaded.description.vocabulary;
@@ -62,11 +65,12 @@ void add_generate_command(CLI::App& app) {
                    "Texts to write, all together; the first is what one alone would be")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}))
       ->capture_default_str();
+  add_device_option(*command, options->device);
   add_threads_option(*command, options->threads);
   command->footer(R"(Examples:
   rondo generate runs/quickstart --prompt "#include" --length 400
   rondo generate runs/quickstart --temperature 0.7 --top-k 40 --seed 3
-  rondo generate runs/quickstart --prompt "#include" --samples 4)");
+  rondo generate runs/quickstart --prompt "#include" --samples 4 --device cuda)");
   command->callback([options] { run_generate(*options); });
 }
 

@@ -42,6 +42,10 @@ std::size_t cache_read(const ModelConfig& config, const GenerationBenchmarkOptio
          sizeof(float);
 }
 
+Device device_of(const LanguageModel& model) {
+  return model.parameters().front().variable.device();
+}
+
 }  // namespace
 
 double GenerationMeasurement::seconds_per_token() const { return median(step_seconds); }
@@ -52,7 +56,8 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
         "[measure_generation] {} tokens after {} of warm-up; expected at least 1 and 0",
         options.tokens, options.warmup_tokens);
   GenerationMeasurement measured;
-  CachingAllocator& memory = allocator(Device::cpu());
+  const Device device = device_of(model);
+  CachingAllocator& memory = allocator(device);
   const auto stream = model.start_stream(options.streams, options.window);
   Tensor prompt = Tensor::empty({options.window, 1}, DType::i32);
   for (std::int64_t t = 0; t < options.window; ++t) {
@@ -85,7 +90,7 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
   measured.weights_bytes = weights_read(model, config, options.streams);
   measured.cache_bytes = cache_read(config, options);
   // Last: what the copies take is no part of the steps.
-  measured.copy_gbytes_per_second = median(measure_copies(Device::cpu(), 11));
+  measured.copy_gbytes_per_second = median(measure_copies(device, 11));
   return measured;
 }
 

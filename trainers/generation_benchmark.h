@@ -1,4 +1,4 @@
-// Steps of generation, timed, beside how fast this machine copies memory.
+// Steps of generation, timed, beside how fast their device copies memory.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ struct GenerationMeasurement {
   std::size_t weights_bytes = 0;
   std::size_t cache_bytes = 0;
   double copy_gbytes_per_second = 0.0;  // median, after the steps
-  std::size_t peak_memory_bytes = 0;    // of tensors, over the timed steps, weights included
+  std::size_t peak_memory_bytes = 0;  // of the device's tensors, over the timed steps, with weights
   std::size_t reserved_memory_bytes = 0;
   std::size_t system_allocations = 0;  // in the timed steps
   std::size_t peak_rss_bytes = 0;
@@ -39,7 +39,8 @@ struct GenerationMeasurement {
 };
 
 // Reads a prompt of one window, so that every timed step sees a full one, then takes steps with the
-// likeliest id of each stream. `config` is that of `model`. Throws Error for options out of range.
+// likeliest id of each stream, all on the device of the model. `config` is that of `model`. Throws
+// Error for options out of range.
 GenerationMeasurement measure_generation(const LanguageModel& model, const ModelConfig& config,
                                          const GenerationBenchmarkOptions& options);
 

@@ -15,6 +15,10 @@ constexpr std::int64_t kVocabulary = 7;
 
 using Ids = std::vector<std::int32_t>;
 
+std::unique_ptr<LanguageModel> model_of(const ModelConfig& config, std::uint64_t seed = 1) {
+  return scrambled_model(config, kVocabulary, DType::f32, seed, test_device());
+}
+
 Ids generated(const LanguageModel& model, const Ids& prompt, const GenerationOptions& options) {
   Ids ids;
   generate(model, prompt, options, [&](std::int32_t id) {
@@ -29,7 +33,7 @@ std::int32_t likeliest_after(const LanguageModel& model, const Ids& text, std::i
   const auto length = static_cast<std::int64_t>(text.size());
   LanguageModelState state;
   const Tensor scores =
-      model.logits(Tensor::from(text, {length, 1}), state, {{}, 0, window}).value();
+      on_cpu(model.logits(Tensor::from(text, {length, 1}), state, {{}, 0, window}).value());
   const auto last = scores.values<float>().last(kVocabulary);
   return static_cast<std::int32_t>(std::max_element(last.begin(), last.end()) - last.begin());
 }
@@ -59,7 +63,7 @@ using Shares = std::map<std::int32_t, int>;
 
 }  // namespace
 
-TEST_CASE("sample draws each id with its probability", "[models][generation]") {
+TEST_CASE("sample draws each id with its probability", "[models][generation][cpu]") {
   const auto scores = scores_of(kProbabilities);
   REQUIRE(shares(scores, {}, 100) == Shares{{0, 10}, {1, 40}, {2, 5}, {3, 25}, {4, 20}});
   // At temperature 1/2 probabilities are squared: 0.16, 0.0625, 0.04, 0.01, 0.0025 of 0.275.
@@ -67,7 +71,7 @@ TEST_CASE("sample draws each id with its probability", "[models][generation]") {
   REQUIRE(cold == Shares{{1, 640}, {3, 250}, {4, 160}, {0, 40}, {2, 10}});
 }
 
-TEST_CASE("top_k keeps the k likeliest", "[models][generation]") {
+TEST_CASE("top_k keeps the k likeliest", "[models][generation][cpu]") {
   const auto scores = scores_of(kProbabilities);
   REQUIRE(shares(scores, {1.0, 2, 1.0}, 65) == Shares{{1, 40}, {3, 25}});
   REQUIRE(shares(scores, {1.0, 5, 1.0}, 100) == shares(scores, {}, 100));
@@ -76,7 +80,7 @@ TEST_CASE("top_k keeps the k likeliest", "[models][generation]") {
   REQUIRE(shares({1, 2, 2, 2}, {1.0, 2, 1.0}, 10) == Shares{{1, 5}, {2, 5}});
 }
 
-TEST_CASE("top_p keeps the likeliest that have p together", "[models][generation]") {
+TEST_CASE("top_p keeps the likeliest that have p together", "[models][generation][cpu]") {
   const auto scores = scores_of(kProbabilities);
   REQUIRE(shares(scores, {1.0, 0, 0.39}, 50) == Shares{{1, 50}});
   REQUIRE(shares(scores, {1.0, 0, 1e-9}, 50) == Shares{{1, 50}});
@@ -86,7 +90,7 @@ TEST_CASE("top_p keeps the likeliest that have p together", "[models][generation
   REQUIRE(shares(scores, {1.0, 2, 0.6}, 50) == Shares{{1, 50}});
 }
 
-TEST_CASE("temperature 0 and top_k 1 take the likeliest", "[models][generation]") {
+TEST_CASE("temperature 0 and top_k 1 take the likeliest", "[models][generation][cpu]") {
   const auto scores = scores_of(kProbabilities);
   REQUIRE(shares(scores, {0.0, 0, 1.0}, 50) == Shares{{1, 50}});
   REQUIRE(shares(scores, {1.0, 1, 1.0}, 50) == Shares{{1, 50}});
@@ -94,7 +98,7 @@ TEST_CASE("temperature 0 and top_k 1 take the likeliest", "[models][generation]"
   REQUIRE(shares({-3e38F, 3e38F, 0}, {1e-30, 0, 1.0}, 50) == Shares{{1, 50}});
 }
 
-TEST_CASE("sample explains what it cannot use", "[models][generation]") {
+TEST_CASE("sample explains what it cannot use", "[models][generation][cpu]") {
   const std::vector<float> scores = {1, 2};
   const auto error_with = [&](const SamplingOptions& options) {
     return error_of([&] { sample(scores, options, 0.5); });
@@ -116,7 +120,7 @@ TEST_CASE("sample explains what it cannot use", "[models][generation]") {
 }
 
 TEST_CASE("the same seed generates the same text", "[models][generation]") {
-  const auto model = scrambled_model(tiny_config(), kVocabulary);
+  const auto model = model_of(tiny_config());
   GenerationOptions options;
   options.length = 60;
   options.window = 8;
@@ -139,7 +143,7 @@ TEST_CASE("generation step by step sees what reading it all sees", "[models][gen
   options.sampling.temperature = 0.0;
   options.length = 24;
   for (const std::uint64_t seed : {1, 2, 3}) {
-    const auto model = scrambled_model(config, kVocabulary, DType::f32, seed);
+    const auto model = model_of(config, seed);
     // A window that holds everything, and one that prompt and text outgrow.
     for (const std::int64_t window : {64, 5}) {
       INFO("seed " << seed << ", window " << window);
@@ -158,7 +162,7 @@ TEST_CASE("generation step by step sees what reading it all sees", "[models][gen
 }
 
 TEST_CASE("samples are drawn together, each for itself", "[models][generation]") {
-  const auto model = scrambled_model(tiny_config(), kVocabulary);
+  const auto model = model_of(tiny_config());
   const Ids prompt = {1, 2, 3, 4, 5, 6, 0};
   GenerationOptions options;
   options.length = 40;
@@ -193,7 +197,7 @@ TEST_CASE("samples are drawn together, each for itself", "[models][generation]")
 }
 
 TEST_CASE("generation stops when it is told to", "[models][generation]") {
-  const auto model = scrambled_model(tiny_config(), kVocabulary);
+  const auto model = model_of(tiny_config());
   GenerationOptions options;
   options.length = 10;
   int emitted = 0;
@@ -204,7 +208,7 @@ TEST_CASE("generation stops when it is told to", "[models][generation]") {
 }
 
 TEST_CASE("generation explains what it cannot use", "[models][generation]") {
-  const auto model = scrambled_model(tiny_config(), kVocabulary);
+  const auto model = model_of(tiny_config());
   GenerationOptions options;
   const auto error_with = [&](const Ids& prompt) {
     return error_of([&] { generated(*model, prompt, options); });
