@@ -34,6 +34,29 @@ else()
   message(STATUS "GPU: none (nvcc or cuBLASLt was not found, or RONDO_WITH_CUDA is OFF)")
 endif()
 
+# Lets `target` load cuDNN, which LSTM layers alone use: its header is all that the build needs.
+function(rondo_add_cudnn target)
+  find_path(RONDO_CUDNN_INCLUDE cudnn_version.h HINTS ${CUDAToolkit_INCLUDE_DIRS}
+    DOC "Folder of cuDNN's headers")
+  find_library(RONDO_CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR}
+    DOC "cuDNN, to be loaded from there if the system's loader finds none")
+  if(NOT RONDO_CUDNN_INCLUDE OR NOT RONDO_CUDNN_LIBRARY)
+    message(STATUS "cuDNN: not found; LSTM layers take Rondo's own kernels")
+    return()
+  endif()
+  file(STRINGS ${RONDO_CUDNN_INCLUDE}/cudnn_version.h version REGEX "define CUDNN_MAJOR")
+  if(NOT version MATCHES "CUDNN_MAJOR +9")
+    message(STATUS "cuDNN: found, but not version 9; LSTM layers take Rondo's own kernels")
+    return()
+  endif()
+  message(STATUS "cuDNN: 9, for LSTM layers")
+  get_filename_component(folder ${RONDO_CUDNN_LIBRARY} DIRECTORY)
+  set_source_files_properties(cuda_kernels/cudnn_lstm.cpp PROPERTIES
+    INCLUDE_DIRECTORIES ${RONDO_CUDNN_INCLUDE}
+    COMPILE_DEFINITIONS "RONDO_WITH_CUDNN;RONDO_CUDNN_LIBRARIES=\"${folder}\"")
+  set_source_files_properties(ops/lstm_cudnn.cpp PROPERTIES COMPILE_DEFINITIONS RONDO_WITH_CUDNN)
+endfunction()
+
 # Adds the GPU's sources to `target`.
 function(rondo_add_cuda target)
   file(GLOB_RECURSE kernels CONFIGURE_DEPENDS core/*.cu cuda_kernels/*.cu)
@@ -47,10 +70,14 @@ function(rondo_add_cuda target)
     target_link_libraries(${target} PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
     set_source_files_properties(cuda_kernels/cublaslt.cpp PROPERTIES COMPILE_DEFINITIONS
       RONDO_CUDA_LIBRARIES="${CUDAToolkit_LIBRARY_DIR}")
+    if(RONDO_WITH_CUDNN)
+      rondo_add_cudnn(${target})
+    endif()
   else()
     file(GLOB emulation CONFIGURE_DEPENDS tests/cuda_emulation/*.cpp)
     list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
-    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-xc++;-fno-strict-aliasing")  # vectors of elements are loaded through casts
     target_sources(${target} PRIVATE ${emulation})
     target_compile_definitions(${target} PRIVATE RONDO_CUDA_EMULATION)
     target_include_directories(${target} BEFORE PRIVATE

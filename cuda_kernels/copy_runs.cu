@@ -14,6 +14,7 @@ namespace rondo::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr std::int64_t kMaxRowBlocks = 1024;  // enough to fill a device; they stride over the runs
 
 template <int kBytes>
 struct alignas(kBytes) Word {
@@ -42,7 +43,8 @@ void launch_words(const CopyRuns& params, Stream stream) {
   const auto columns = static_cast<unsigned>(
       std::bit_ceil(static_cast<std::uint64_t>(std::min<std::int64_t>(words, kThreads))));
   const unsigned rows = kThreads / columns;
-  const std::int64_t row_blocks = std::min<std::int64_t>((params.count + rows - 1) / rows, 65535);
+  const std::int64_t row_blocks =
+      std::min<std::int64_t>((params.count + rows - 1) / rows, kMaxRowBlocks);
   const Grid grid{dim3(static_cast<unsigned>((words + columns - 1) / columns),
                        static_cast<unsigned>(row_blocks)),
                   dim3(columns, rows)};

@@ -18,10 +18,10 @@
 // direction. Its ring holds four groups of steps: while one is computed, three are on their way.
 // How many steps a group has, the launcher chooses from the number of warps (Ring).
 //
-// A step cannot be faster than the chain from c_{t-1} to c_t, some 70 to 80 cycles with the fast
-// exponential and division of sigmoid: about 45 us for 1024 steps at 1.75 GHz, which is also what
-// bf16 at B = 4, D = 3072 takes at the bandwidth of an H100. Backward has all c, so that only the
-// gradient's shorter chain runs through time.
+// A step cannot be faster than the chain from c_{t-1} to c_t, by count of its instructions some 70
+// cycles with the fast exponential and division of sigmoid: 40 us for 1024 steps at 1.75 GHz, where
+// bf16 at B = 4, D = 3072 takes 45 us at the bandwidth of an H100 and 31 us at that of an H200.
+// Backward has all c, so that only the gradient's shorter chain runs through time.
 //
 // Sums over time are a thread's own; a second kernel adds them over the batch, in order.
 #include "cuda_kernels/sru_scan.h"
@@ -48,10 +48,6 @@ struct Ring {
 
   RONDO_HOST_DEVICE int group_bytes() const { return group_steps * slot_bytes; }
 };
-
-// Bytes of the rows of `count` planes of T.
-template <typename T, int count>
-constexpr int kRowBytes = count* kWarpSize* static_cast<int>(sizeof(T));
 
 // The units of one warp, and its way through the steps.
 struct Tile {
@@ -266,8 +262,8 @@ __device__ void for_each_group(const SruScan<A>& scan, const Tile& tile, const R
   }
 }
 
-// `general` is false for what language models use: it has no branches on options. It excludes
-// padding and weights of every step.
+// `general` is false for what language models use, where the loop over steps has no branches on
+// options: there is no padding, no weights of every step, and x wants a gradient.
 template <typename A, Activation activation, bool has_skip_term, bool general>
 __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> scan, Ring ring) {
   using C = ComputeType<A>;
@@ -291,7 +287,7 @@ __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> sc
       [&](int, int steps, unsigned char* group) {
         planes.fetch(steps, steps, ring, group);
         if (general && scan.weight_per_step) {
-          weights.fetch(steps, steps, ring, group + kRowBytes<A, count>);
+          weights.fetch(steps, steps, ring, group + count * kWarpSize * sizeof(A));
         }
       },
       [&](int, int steps, unsigned char* group, unsigned padded) {
@@ -332,8 +328,12 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
   const std::int64_t at = tile.unit + tile.lane;
   const std::int64_t state_at = tile.entry * scan.units + at;
   std::int64_t row = tile.row;
-  A* grad_x = has_skip_term && scan.planes == 4 ? scan.grad_u + 3 * scan.units : scan.grad_x;
-  const std::int64_t grad_x_width = scan.planes == 4 ? 4 * scan.units : scan.units;
+  const std::int64_t u_step = tile.row_step * scan.planes * scan.units;
+  std::int64_t u_at = tile.row * scan.planes * scan.units + at;
+  // The skip term's gradient: of x, or of the fourth plane.
+  A* const grad_x = scan.planes == 4 ? scan.grad_u + 3 * scan.units : scan.grad_x;
+  const std::int64_t x_step = scan.planes == 4 ? u_step : width;
+  std::int64_t x_at = scan.planes == 4 ? u_at : start + tile.lane;
   SruUnit<C> unit{};
   C c_first = 0;
   C grad_c = 0;
@@ -352,7 +352,7 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
         const int before = std::min(steps, static_cast<int>(scan.steps) - 1 - first);
         planes.fetch(steps, before, ring, group);
         if (general && scan.weight_per_step) {
-          weights.fetch(steps, steps, ring, group + kRowBytes<A, Rows::count>);
+          weights.fetch(steps, steps, ring, group + Rows::count * kWarpSize * sizeof(A));
         }
       },
       [&](int first, int steps, unsigned char* group, unsigned padded) {
@@ -370,23 +370,25 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
                 in, unit, c_previous, to_compute(plane<A>(slot, Rows::grad_h)[tile.lane]), grad_c);
           }
           grad_c = grad.c_previous;
-          A* const grad_u = scan.grad_u + row * scan.planes * scan.units + at;
+          A* const grad_u = scan.grad_u + u_at;
           grad_u[0] = convert_element<A>(grad.u0);
           grad_u[scan.units] = convert_element<A>(grad.u1);
           grad_u[2 * scan.units] = convert_element<A>(grad.u2);
-          if (has_skip_term && grad_x != nullptr) {
-            grad_x[row * grad_x_width + at] = convert_element<A>(grad.x * scan.scale_x);
+          u_at += u_step;
+          if (has_skip_term && (!general || grad_x != nullptr)) {
+            grad_x[x_at] = convert_element<A>(grad.x * scan.scale_x);
+            x_at += x_step;
           }
           if (general && scan.weight_per_step) {
             C* const grad_weight = scan.grad_weight_c + row * 2 * scan.units + at;
             grad_weight[0] = grad.weight_forget;
             grad_weight[scan.units] = grad.weight_reset;
+            row += tile.row_step;
           }
           sum_weight_forget += grad.weight_forget;
           sum_weight_reset += grad.weight_reset;
           sum_bias_forget += grad.u1;
           sum_bias_reset += grad.u2;
-          row += tile.row_step;
         }
       });
   if (tile.active()) {
@@ -456,10 +458,10 @@ Grid grid_of(const SruScan<A>& scan, const Ring& ring) {
 
 // Calls body.operator()<activation, has_skip_term, general>().
 template <typename A, typename Body>
-void dispatch_variant(const SruScan<A>& scan, const Body& body) {
+void dispatch_variant(const SruScan<A>& scan, bool must_be_general, const Body& body) {
   constexpr Activation identity = Activation::identity;
   if (scan.activation == identity && scan.has_skip_term && !scan.weight_per_step &&
-      scan.mask_pad == nullptr) {
+      scan.mask_pad == nullptr && !must_be_general) {
     body.template operator()<identity, true, false>();
   } else if (scan.activation == identity) {
     scan.has_skip_term ? body.template operator()<identity, true, true>()
@@ -477,7 +479,7 @@ void sru_scan_forward(const SruScanForward<A>& scan, Stream stream) {
   if (scan.batch == 0) {
     return;
   }
-  dispatch_variant(scan, [&]<Activation activation, bool has_skip_term, bool general>() {
+  dispatch_variant(scan, false, [&]<Activation activation, bool has_skip_term, bool general>() {
     const Ring ring = make_ring(scan, ForwardPlanes<has_skip_term>::count);
     launch("sru_scan", forward_kernel<A, activation, has_skip_term, general>, grid_of(scan, ring),
            stream, scan, ring);
@@ -488,7 +490,8 @@ template <typename A>
 void sru_scan_backward(const SruScanBackward<A>& scan, Stream stream) {
   using C = ComputeType<A>;
   if (scan.batch > 0) {
-    dispatch_variant(scan, [&]<Activation activation, bool has_skip_term, bool general>() {
+    const bool drops_x = scan.planes == 3 && scan.grad_x == nullptr;
+    dispatch_variant(scan, drops_x, [&]<Activation activation, bool has_skip_term, bool general>() {
       Ring ring = make_ring(scan, BackwardPlanes<has_skip_term>::count);
       ring.wide = ring.wide && takes_vectors(scan.c_all, scan.units) &&
                   takes_vectors(scan.grad_h, scan.units);

@@ -11,7 +11,8 @@
 
 namespace rondo {
 
-enum class ModelType : std::uint8_t { sru, srupp };
+// LSTM is the baseline to compare the others with.
+enum class ModelType : std::uint8_t { sru, srupp, lstm };
 enum class LayerNormPlace : std::uint8_t { none, pre, post };
 // The range of the uniform initialisation of embedding and output weights: +-sqrt(3 / this size).
 enum class EmbeddingInit : std::uint8_t { hidden_size, vocabulary };
@@ -20,7 +21,7 @@ struct ModelConfig {
   ModelType type = ModelType::srupp;
   std::int64_t hidden_size = 512;  // d: units of a layer
   std::int64_t num_layers = 10;
-  std::int64_t projection_size = 0;  // n: SRU++ needs it; for SRU, 0 means no projection
+  std::int64_t projection_size = 0;  // n: SRU++ needs it; for SRU, 0 means no projection; LSTM: 0
   std::int64_t num_heads = 1;        // SRU++; must divide projection_size
 
   // Which SRU++ layers attend: at most one of these three; none means every layer.
@@ -31,10 +32,11 @@ struct ModelConfig {
 
   double dropout = 0.0;            // embedding, inside layers, between layers and before the output
   double attention_dropout = 0.0;  // on attention weights
-  double highway_bias = -2.0;      // initial bias of the reset gate
-  double weight_c_init = 1.0;      // weight_c starts uniform in +-this
-  bool rescale = false;            // scale the skip term by sqrt(1 + 2 exp(highway_bias))
-  bool has_skip_term = true;       // SRU only; SRU++ always has it
+  // SRU and SRU++, up to layer_norm.
+  double highway_bias = -2.0;  // initial bias of the reset gate
+  double weight_c_init = 1.0;  // weight_c starts uniform in +-this
+  bool rescale = false;        // scale the skip term by sqrt(1 + 2 exp(highway_bias))
+  bool has_skip_term = true;   // SRU only; SRU++ always has it
   Activation activation = Activation::identity;      // g in h = g(c): SRU only
   LayerNormPlace layer_norm = LayerNormPlace::none;  // LayerNorm of a whole layer
   bool attention_layer_norm = true;                  // SRU++: LayerNorm over the projection

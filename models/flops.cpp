@@ -26,6 +26,13 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
 
   TrainingFlops flops;
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+    if (config.type == ModelType::lstm) {
+      const double gates = 4.0 * hidden;
+      flops.layer_products += product(rows, hidden, gates) +
+                              product_without_input_gradient(batch, hidden, gates) +
+                              product(rows - batch, hidden, gates);
+      continue;
+    }
     if (config.projection_size == 0) {
       flops.layer_products += product(rows, hidden, planes);
       continue;

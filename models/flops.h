@@ -39,14 +39,16 @@ struct TrainingFlops {
 //   SRU++ attending      d -> n on R rows; d -> n on M B rows of memory, without the gradient of
 //                        the input, where the past ends; n -> 2n on (M + T) B rows; n -> 3d on R
 //                        rows; attention
+//   LSTM                 d -> 4d twice on R rows, of the input and of h of the position before; for
+//                        B of the latter without the gradient of the input, where the past ends
 //   attention            position t (from 0) of a stream sees M + t + 1 positions, so B (T M +
 //                        T (T + 1) / 2) pairs are visible. A pair costs 2 n in each of two
 //                        products forward (score, weighted sum) and four backward (gradients of
 //                        both factors of both), over all heads together
 //   output               d -> vocabulary on R rows
 //
-// Every layer of these models has d inputs and d units, so that U has three planes (k = 3): the
-// fourth is of layers whose input has another size.
+// Every layer of these models has d inputs and d units, so that U of SRU has three planes (k = 3):
+// the fourth is of layers whose input has another size.
 TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_size,
                              const SegmentSize& segment);
 

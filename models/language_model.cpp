@@ -31,6 +31,9 @@ std::vector<NamedTensor> LanguageModelState::named() const {
   for (std::size_t i = 0; i < c.size(); ++i) {
     all.push_back({fmt::format("c.{}", i), c[i]});
   }
+  for (std::size_t i = 0; i < h.size(); ++i) {
+    all.push_back({fmt::format("h.{}", i), h[i]});
+  }
   for (std::size_t i = 0; i < memory.size(); ++i) {
     if (memory[i].defined()) {
       all.push_back({fmt::format("memory.{}", i), memory[i]});
@@ -42,7 +45,8 @@ std::vector<NamedTensor> LanguageModelState::named() const {
 LanguageModelState LanguageModelState::from_named(const std::vector<NamedTensor>& tensors) {
   LanguageModelState state;
   for (const NamedTensor& named : tensors) {
-    check(place("c.", named, state.c) || place("memory.", named, state.memory),
+    check(place("c.", named, state.c) || place("h.", named, state.h) ||
+              place("memory.", named, state.memory),
           "'{}' is no part of a language model's state; the checkpoint is of another version",
           named.name);
   }

@@ -6,7 +6,7 @@
 
 #include "core/safetensors.h"
 #include "models/config.h"
-#include "models/sru_stack.h"
+#include "models/module.h"
 
 namespace rondo {
 
@@ -14,6 +14,7 @@ namespace rondo {
 // text.
 struct LanguageModelState {
   std::vector<Tensor> c;       // per layer, (B, D); empty at the start
+  std::vector<Tensor> h;       // LSTM: per layer, (B, D); empty with other models
   std::vector<Tensor> memory;  // per layer, (M, B, d); undefined where nothing attends
 
   bool at_start() const { return c.empty(); }

@@ -1,7 +1,9 @@
-// The byte language model of the paper's section 4: embedding, SRU or SRU++ stack, softmax.
+// The byte language model of the paper's section 4: embedding, SRU or SRU++ stack, softmax; and the
+// same on other recurrent layers.
 #pragma once
 
 #include "models/language_model.h"
+#include "models/recurrent_stack.h"
 
 namespace rondo {
 
@@ -10,7 +12,8 @@ namespace rondo {
 class RecurrentLanguageModel final : public LanguageModel {
  public:
   RecurrentLanguageModel(std::int64_t vocabulary_size, std::int64_t embedding_size,
-                         double embedding_range, double dropout, SruStack stack, Initializer& init);
+                         double embedding_range, double dropout,
+                         std::unique_ptr<RecurrentStack> stack, Initializer& init);
 
   Variable logits(const Tensor& ids, LanguageModelState& state,
                   const LanguageModelContext& context) const override;
@@ -24,7 +27,7 @@ class RecurrentLanguageModel final : public LanguageModel {
 
   double dropout_;
   Variable embedding_;  // (V, d)
-  SruStack stack_;
+  std::unique_ptr<RecurrentStack> stack_;
   Variable output_weight_, output_bias_;  // (V, D), (V)
 };
 

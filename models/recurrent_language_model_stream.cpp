@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "models/recurrent_language_model.h"
-#include "models/sru_stack_stepper.h"
 #include "ops/stepping.h"
 
 namespace rondo {
@@ -12,7 +11,7 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
   Stream(const RecurrentLanguageModel& model, std::int64_t streams, std::int64_t window)
       : model_(model),
         window_(window),
-        stack_(model.stack_, streams, window),
+        stack_(model.stack_->stepper(streams, window)),
         x_(Tensor::empty({streams, model.embedding_.size(1)}, DType::f32, device())),
         scores_(Tensor::empty({streams, model.vocabulary_size()}, DType::f32, device())),
         cpu_scores_(device().is_cpu() ? scores_ : Tensor::empty(scores_.shape())) {}
@@ -21,7 +20,7 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
   const Tensor& step(const Tensor& ids) override {
     embedding_step(ids, model_.embedding_.value(), x_);
     at_start_ = false;
-    linear_step(stack_.step(x_), model_.output_weight_.value(), model_.output_bias_.value(),
+    linear_step(stack_->step(x_), model_.output_weight_.value(), model_.output_bias_.value(),
                 scores_);
     return on_cpu();
   }
@@ -40,7 +39,7 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
   const RecurrentLanguageModel& model_;
   std::int64_t window_;
   bool at_start_ = true;
-  SruStackStepper stack_;
+  std::unique_ptr<StackStepper> stack_;
   Tensor x_;           // (B, d)
   Tensor scores_;      // (B, V)
   Tensor cpu_scores_;  // (B, V): scores_ itself with weights on the CPU
@@ -60,7 +59,7 @@ const Tensor& RecurrentLanguageModel::Stream::prefill(const Tensor& ids) {
     const std::int64_t length = std::min(window_, ids.size(0) - start);
     scores = model_.logits(ids.narrow(start, length), state, {{}, window_, window_});
   }
-  stack_.restore(state.c, state.memory);
+  stack_->restore(state.c, state.h, state.memory);
   const Tensor last = scores.value()[scores.size(0) - 1];
   for (std::int64_t s = 0; s < streams; ++s) {
     scores_[s].copy_from(last[last.size(0) == 1 ? 0 : s]);

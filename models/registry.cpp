@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "models/language_model.h"
+#include "models/lstm.h"
 #include "models/recurrent_language_model.h"
 #include "models/sru.h"
 #include "models/srupp.h"
@@ -25,11 +26,12 @@ StackOptions stack_options(const ModelConfig& config) {
   return stack;
 }
 
-SruStack build_sru(const ModelConfig& config, Initializer& init) {
-  return make_sru({stack_options(config), config.projection_size}, init);
+std::unique_ptr<RecurrentStack> build_sru(const ModelConfig& config, Initializer& init) {
+  return std::make_unique<SruStack>(
+      make_sru({stack_options(config), config.projection_size}, init));
 }
 
-SruStack build_srupp(const ModelConfig& config, Initializer& init) {
+std::unique_ptr<RecurrentStack> build_srupp(const ModelConfig& config, Initializer& init) {
   SruppOptions options;
   options.stack = stack_options(config);
   options.transform.projection_size = config.projection_size;
@@ -39,17 +41,23 @@ SruStack build_srupp(const ModelConfig& config, Initializer& init) {
   options.transform.layer_norm = config.attention_layer_norm;
   options.transform.normalize_after = config.attention_normalize_after;
   options.attends = [&](std::int64_t layer) { return layer_attends(config, layer); };
-  return make_srupp(options, init);
+  return std::make_unique<SruStack>(make_srupp(options, init));
+}
+
+std::unique_ptr<RecurrentStack> build_lstm(const ModelConfig& config, Initializer& init) {
+  return std::make_unique<LstmStack>(
+      LstmOptions{config.hidden_size, config.hidden_size, config.num_layers, config.dropout}, init);
 }
 
 struct StackBuilder {
   ModelType type;
-  SruStack (*build)(const ModelConfig&, Initializer&);
+  std::unique_ptr<RecurrentStack> (*build)(const ModelConfig&, Initializer&);
 };
 
 constexpr std::array kStackBuilders = {
     StackBuilder{ModelType::sru, build_sru},
     StackBuilder{ModelType::srupp, build_srupp},
+    StackBuilder{ModelType::lstm, build_lstm},
 };
 
 }  // namespace

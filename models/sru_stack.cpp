@@ -1,5 +1,6 @@
 #include "models/sru_stack.h"
 
+#include "models/sru_stack_stepper.h"
 #include "ops/concat.h"
 
 namespace rondo {
@@ -55,6 +56,7 @@ StackOutputs SruStack::forward(const StackInputs& inputs, const ForwardContext& 
         options_.input_size);
   check(inputs.c0.empty() || inputs.c0.size() == layers_.size(),
         "[SruStack] c0 has {} entries for {} layers", inputs.c0.size(), layers_.size());
+  check(inputs.h0.empty(), "[SruStack] the state has an h, which is of another type of model");
   check(inputs.memory.empty() || inputs.memory.size() == layers_.size(),
         "[SruStack] memory has {} entries for {} layers", inputs.memory.size(), layers_.size());
 
@@ -77,6 +79,10 @@ StackOutputs SruStack::forward(const StackInputs& inputs, const ForwardContext& 
   }
   out.h = x;
   return out;
+}
+
+std::unique_ptr<StackStepper> SruStack::stepper(std::int64_t streams, std::int64_t window) const {
+  return std::make_unique<SruStackStepper>(*this, streams, window);
 }
 
 Parameters SruStack::parameters() const {

@@ -1,4 +1,4 @@
-// Layers on top of one another, with the state that a sequence carries from piece to piece.
+// Layers of SRU or SRU++ on top of one another.
 #pragma once
 
 #include <functional>
@@ -6,24 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "models/recurrent_stack.h"
 #include "models/sru_layer.h"
 
 namespace rondo {
-
-struct StackInputs {
-  Variable x;                    // (T, B, input)
-  std::vector<Variable> c0;      // per layer, (B, D); empty for zeros
-  std::vector<Variable> memory;  // per layer, (M, B, layer input); empty, or undefined, for none
-  AttentionMask mask;            // key_padding is made from the two below
-  Tensor mask_pad;               // (T, B), bool: true is padding; undefined for none
-  Tensor memory_mask_pad;        // (M, B), bool
-};
-
-struct StackOutputs {
-  Variable h;                    // (T, B, D) of the last layer
-  std::vector<Variable> c;       // per layer, (B, D)
-  std::vector<Variable> inputs;  // per layer, (T, B, layer input): what becomes memory
-};
 
 // What a stack is, apart from the transforms of its layers.
 struct StackOptions {
@@ -40,17 +26,18 @@ using TransformFactory = std::function<std::unique_ptr<Transform>(
     std::int64_t index, std::int64_t in, std::int64_t out, Initializer& init)>;
 
 // Reference: SRU and SRUpp. Made by make_sru (models/sru.h) and make_srupp (models/srupp.h).
-class SruStack {
+class SruStack final : public RecurrentStack {
  public:
   SruStack(const StackOptions& options, const TransformFactory& make_transform, Initializer& init);
 
   // Throws Error when the state or memory does not fit.
-  StackOutputs forward(const StackInputs& inputs, const ForwardContext& context) const;
-  Parameters parameters() const;
+  StackOutputs forward(const StackInputs& inputs, const ForwardContext& context) const override;
+  std::unique_ptr<StackStepper> stepper(std::int64_t streams, std::int64_t window) const override;
+  Parameters parameters() const override;
 
-  std::int64_t num_layers() const { return static_cast<std::int64_t>(layers_.size()); }
-  std::int64_t output_size() const { return options_.layer.output_size(); }
-  bool attends(std::int64_t layer) const {
+  std::int64_t num_layers() const override { return static_cast<std::int64_t>(layers_.size()); }
+  std::int64_t output_size() const override { return options_.layer.output_size(); }
+  bool attends(std::int64_t layer) const override {
     return layers_[static_cast<std::size_t>(layer)].attends();
   }
 

@@ -26,7 +26,8 @@ const Tensor& SruStackStepper::step(const Tensor& x) {
   return *h;
 }
 
-void SruStackStepper::restore(const std::vector<Tensor>& c, const std::vector<Tensor>& memory) {
+void SruStackStepper::restore(const std::vector<Tensor>& c, const std::vector<Tensor>& /*h*/,
+                              const std::vector<Tensor>& memory) {
   check(c.size() == layers_.size() && memory.size() == layers_.size(),
         "[SruStackStepper] {} states and {} memories for {} layers", c.size(), memory.size(),
         layers_.size());

@@ -10,15 +10,13 @@
 namespace rondo {
 
 // Starts at the beginning of the streams' texts; see SruLayerStepper.
-class SruStackStepper {
+class SruStackStepper final : public StackStepper {
  public:
   SruStackStepper(const SruStack& stack, std::int64_t streams, std::int64_t window);
 
-  // h (B, D) of the last layer at the next position from x (B, input); the next call overwrites it.
-  const Tensor& step(const Tensor& x);
-  // Goes on where a parallel pass ended: c and memory per layer, as in StackOutputs and
-  // StackInputs.
-  void restore(const std::vector<Tensor>& c, const std::vector<Tensor>& memory);
+  const Tensor& step(const Tensor& x) override;
+  void restore(const std::vector<Tensor>& c, const std::vector<Tensor>& h,
+               const std::vector<Tensor>& memory) override;
 
  private:
   std::optional<Linear> input_to_hidden_;

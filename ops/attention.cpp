@@ -200,6 +200,10 @@ AttentionCall checked(const Variable& q, const Variable& kv, const AttentionMask
         q.shape().str());
   a.context = kv.size(0);
   check_same_kind("attention", "kv", kv.value(), q.value());
+  check(q.dtype() != DType::f64 || a.precision == Precision::f32,
+        "[attention] products of f64 tensors are not done in {}", name(a.precision));
+  check(q.device().is_cuda() || a.precision == Precision::f32 || a.precision == Precision::bf16,
+        "[attention] precision {} needs a GPU; use f32 or bf16 on the CPU", name(a.precision));
   check(a.heads >= 1 && a.size % a.heads == 0,
         "[attention] {} heads do not divide the size {} of q {}", a.heads, a.size, q.shape().str());
   check(mask.window >= 0, "[attention] window is {}; expected 0 (none) or more", mask.window);

@@ -20,7 +20,7 @@ struct AttentionOptions {
   std::int64_t num_heads = 1;
   double dropout = 0.0;                  // of attention weights
   Generator* generator = nullptr;        // needed when dropout > 0
-  Precision precision = Precision::f32;  // of the products; for f32 tensors only
+  Precision precision = Precision::f32;  // what products of f32 tensors round operands to
 };
 
 // a = softmax(q k^T / sqrt(head size) + mask), dropout on a, result a v; for every head and batch
@@ -28,8 +28,8 @@ struct AttentionOptions {
 //   q   (T, B, n)
 //   kv  (C, B, 2n): keys, then values, C >= T
 // Returns (T, B, n). Scores that causal and window remove are never computed. A query that sees
-// nothing gives zeros. f32 or f64; on a GPU bf16 and f16, too. Masks are on the device of q. The
-// gradient keeps the attention weights, (B, heads, T, C).
+// nothing gives zeros. f32 or f64; on a GPU bf16 and f16, too, whose scores and softmax are f32.
+// Masks are on the device of q. The gradient keeps the attention weights, (B, heads, T, C).
 Variable attention(const Variable& q, const Variable& kv, const AttentionMask& mask,
                    const AttentionOptions& options = {});
 

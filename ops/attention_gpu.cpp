@@ -42,8 +42,10 @@ struct QueryBlock {
 
 // All queries in blocks of the same length, but for the last.
 std::vector<QueryBlock> query_blocks(const AttentionCall& a) {
-  const std::int64_t most = std::clamp(kRows / (a.batch * a.heads), kMinBlock, kMaxBlock);
-  const std::int64_t rows = round_up(divide_up(a.queries, divide_up(a.queries, most)), kBlockStep);
+  const std::int64_t heads = std::max<std::int64_t>(1, a.batch * a.heads);
+  const std::int64_t most = std::clamp(kRows / heads, kMinBlock, kMaxBlock);
+  const std::int64_t count = std::max<std::int64_t>(1, divide_up(a.queries, most));
+  const std::int64_t rows = round_up(divide_up(a.queries, count), kBlockStep);
   std::vector<QueryBlock> blocks;
   for (std::int64_t begin = 0; begin < a.queries; begin += rows) {
     const std::int64_t end = std::min(begin + rows, a.queries);
@@ -81,10 +83,25 @@ std::vector<ContextPiece> context_pieces(const std::vector<QueryBlock>& blocks) 
   return pieces;
 }
 
+// Room for `rows` rows of scores or weights of every head.
+Tensor empty_rows(const AttentionCall& a, std::int64_t rows, DType dtype, Device device) {
+  return Tensor::empty({a.batch * a.heads, rows, round_up(a.context, kAlignment)}, dtype, device);
+}
+
 // A matrix for every head of every batch entry, in one tensor. Distances count elements.
 struct Matrices {
   Tensor tensor;
   std::int64_t first, row_stride, batch_stride, head_stride;
+
+  // x (positions, B, width): a row for each position, in the columns of the head.
+  static Matrices by_position(const AttentionCall& a, const Tensor& x) {
+    return {x, 0, a.batch * x.size(2), x.size(2), a.head_size()};
+  }
+  // x (B * heads, rows, columns).
+  static Matrices by_head(const AttentionCall& a, const Tensor& x) {
+    const std::int64_t matrix = x.size(1) * x.size(2);
+    return {x, 0, x.size(2), a.heads * matrix, matrix};
+  }
 
   Matrices from_row(std::int64_t row) const {
     return {tensor, first + row * row_stride, row_stride, batch_stride, head_stride};
@@ -104,22 +121,6 @@ struct Matrices {
     return handle.device_data<T>() + first;
   }
 };
-
-// x (positions, B, width): a matrix has a row for each position, and the columns of its head.
-Matrices by_position(const AttentionCall& a, const Tensor& x) {
-  return {x, 0, a.batch * x.size(2), x.size(2), a.head_size()};
-}
-
-// Room for `rows` rows of scores or weights of every head.
-Tensor empty_rows(const AttentionCall& a, std::int64_t rows, DType dtype, Device device) {
-  return Tensor::empty({a.batch * a.heads, rows, round_up(a.context, kAlignment)}, dtype, device);
-}
-
-// What empty_rows gave.
-Matrices by_head(const AttentionCall& a, const Tensor& rows) {
-  const std::int64_t matrix = rows.size(1) * rows.size(2);
-  return {rows, 0, rows.size(2), a.heads * matrix, matrix};
-}
 
 // z = alpha op(x) op(y) for all heads. `product` has the rest. The distance between the matrices
 // of one product has to be constant, so there is one for each head, with all batch entries; or for
@@ -148,122 +149,133 @@ void multiply(const AttentionCall& a, cuda::Gemm product, const Matrices& x, con
   }
 }
 
-cuda::AttentionBlock kernel_block(const AttentionCall& a, const QueryBlock& block,
-                                  const Matrices& scores, const Matrices& weights,
-                                  const Matrices& dropped) {
-  cuda::AttentionBlock result;
-  result.batch = a.batch;
-  result.heads = a.heads;
-  result.queries = a.queries;
-  result.context = a.context;
-  result.first = block.begin;
-  result.rows = block.rows();
-  result.begin = block.shown.begin;
-  result.end = block.shown.end;
-  result.row_stride = weights.row_stride;
-  result.scores_head_stride = scores.head_stride;
-  result.weights_head_stride = weights.head_stride;
-  result.dropped_head_stride = dropped.head_stride;
-  result.causal = a.mask.causal;
-  result.window = a.mask.window;
-  result.key_padding = device_data_or_null<bool>(a.mask.key_padding);
-  result.dropout = static_cast<float>(a.dropout);
-  result.kept_factor = 1.0 / (1.0 - a.dropout);
-  result.seed = a.stream.seed;
-  result.stream = a.stream.stream;
-  return result;
-}
+// What the kernels are told of a block.
+struct KernelBlock : cuda::AttentionBlock {
+  KernelBlock(const AttentionCall& a, const QueryBlock& block, const Matrices& scores,
+              const Matrices& weights, const Matrices& dropped) {
+    batch = a.batch;
+    heads = a.heads;
+    queries = a.queries;
+    context = a.context;
+    first = block.begin;
+    rows = block.rows();
+    begin = block.shown.begin;
+    end = block.shown.end;
+    row_stride = weights.row_stride;
+    scores_head_stride = scores.head_stride;
+    weights_head_stride = weights.head_stride;
+    dropped_head_stride = dropped.head_stride;
+    causal = a.mask.causal;
+    window = a.mask.window;
+    key_padding = device_data_or_null<bool>(a.mask.key_padding);
+    dropout = static_cast<float>(a.dropout);
+    kept_factor = 1.0 / (1.0 - a.dropout);
+    seed = a.stream.seed;
+    stream = a.stream.stream;
+  }
+};
 
 // out = attention of q and kv. The weights go to `kept` (B * heads, T, C rounded up), which may be
 // undefined.
 template <typename A>
-void forward(const AttentionCall& a, const Tensor& q, const Tensor& kv, const Tensor& kept,
-             const Tensor& out, cuda::Stream stream) {
-  const std::vector<QueryBlock> blocks = query_blocks(a);
+void forward(const AttentionCall& a, const std::vector<QueryBlock>& blocks, const Tensor& q,
+             const Tensor& kv, const Tensor& kept, const Tensor& out, cuda::Stream stream) {
   const auto scratch = [&](DType dtype) {
     return empty_rows(a, blocks.front().rows(), dtype, q.device());
   };
   const Tensor block_weights = kept.defined() ? Tensor() : scratch(dtype_of<A>);
   const Tensor block_scores = is_half<A> ? scratch(dtype_of<ComputeType<A>>) : Tensor();
   const Tensor block_dropped = a.dropout > 0.0 ? scratch(dtype_of<A>) : Tensor();
-  const Matrices keys = by_position(a, kv);
+  const Matrices keys = Matrices::by_position(a, kv);
   const Matrices values = keys.from_column(a.size);
   for (const QueryBlock& block : blocks) {
     const std::int64_t begin = block.shown.begin;
-    const Matrices weights =
-        kept.defined() ? by_head(a, kept).from_row(block.begin) : by_head(a, block_weights);
-    const Matrices scores = is_half<A> ? by_head(a, block_scores) : weights;  // else in their place
-    const Matrices dropped = a.dropout > 0.0 ? by_head(a, block_dropped) : weights;
+    const Matrices weights = kept.defined() ? Matrices::by_head(a, kept).from_row(block.begin)
+                                            : Matrices::by_head(a, block_weights);
+    const Matrices scores =
+        is_half<A> ? Matrices::by_head(a, block_scores) : weights;  // else in their place
+    const Matrices dropped = a.dropout > 0.0 ? Matrices::by_head(a, block_dropped) : weights;
     multiply(a,
              {.transpose_b = Transpose::yes,
               .m = block.rows(),
               .n = block.shown.size(),
               .k = a.head_size(),
               .alpha = a.scale()},
-             by_position(a, q).from_row(block.begin), keys.from_row(begin),
+             Matrices::by_position(a, q).from_row(block.begin), keys.from_row(begin),
              scores.from_column(begin), stream);
     cuda::attention_weights<A>(
-        kernel_block(a, block, scores, weights, dropped), scores.data<ComputeType<A>>(),
+        KernelBlock(a, block, scores, weights, dropped), scores.data<ComputeType<A>>(),
         device_data_or_null<ComputeType<A>>(a.mask.additive), weights.data<A>(),
         a.dropout > 0.0 ? dropped.data<A>() : nullptr, stream);
     multiply(a, {.m = block.rows(), .n = a.head_size(), .k = block.shown.size()},
              dropped.from_column(begin), values.from_row(begin),
-             by_position(a, out).from_row(block.begin), stream);
+             Matrices::by_position(a, out).from_row(block.begin), stream);
   }
 }
 
 // grad_q and grad_kv, which are written. `kept` is from forward.
 template <typename A>
-void backward(const AttentionCall& a, const Tensor& q, const Tensor& kv, const Tensor& kept,
-              const Tensor& grad_out, const Tensor& grad_q, Tensor& grad_kv, cuda::Stream stream) {
-  const std::vector<QueryBlock> blocks = query_blocks(a);
+void backward(const AttentionCall& a, const std::vector<QueryBlock>& blocks,
+              const std::vector<ContextPiece>& pieces, const Tensor& q, const Tensor& kv,
+              const Tensor& kept, const Tensor& grad_out, const Tensor& grad_q, Tensor& grad_kv,
+              cuda::Stream stream) {
   const Tensor all_grad_scores = empty_rows(a, a.queries, dtype_of<A>, q.device());
   const Tensor all_dropped =
       a.dropout > 0.0 ? empty_rows(a, a.queries, dtype_of<A>, q.device()) : kept;
   const Tensor block_grads =
       is_half<A> ? empty_rows(a, blocks.front().rows(), dtype_of<ComputeType<A>>, q.device())
                  : Tensor();
-  const Matrices keys = by_position(a, kv);
+  const Matrices keys = Matrices::by_position(a, kv);
   const Matrices values = keys.from_column(a.size);
   for (const QueryBlock& block : blocks) {
     const std::int64_t begin = block.shown.begin;
-    const Matrices weights = by_head(a, kept).from_row(block.begin);
-    const Matrices dropped = by_head(a, all_dropped).from_row(block.begin);
-    const Matrices grad_scores = by_head(a, all_grad_scores).from_row(block.begin);
-    const Matrices grad_dropped = is_half<A> ? by_head(a, block_grads) : grad_scores;
+    const Matrices weights = Matrices::by_head(a, kept).from_row(block.begin);
+    const Matrices dropped = Matrices::by_head(a, all_dropped).from_row(block.begin);
+    const Matrices grad_scores = Matrices::by_head(a, all_grad_scores).from_row(block.begin);
+    const Matrices grad_dropped = is_half<A> ? Matrices::by_head(a, block_grads) : grad_scores;
     multiply(a,
              {.transpose_b = Transpose::yes,
               .m = block.rows(),
               .n = block.shown.size(),
               .k = a.head_size()},
-             by_position(a, grad_out).from_row(block.begin), values.from_row(begin),
+             Matrices::by_position(a, grad_out).from_row(block.begin), values.from_row(begin),
              grad_dropped.from_column(begin), stream);
-    cuda::attention_weights_gradient<A>(kernel_block(a, block, grad_dropped, weights, dropped),
+    cuda::attention_weights_gradient<A>(KernelBlock(a, block, grad_dropped, weights, dropped),
                                         weights.data<A>(), grad_dropped.data<ComputeType<A>>(),
                                         grad_scores.data<A>(),
                                         a.dropout > 0.0 ? dropped.data<A>() : nullptr, stream);
     multiply(a,
              {.m = block.rows(), .n = a.head_size(), .k = block.shown.size(), .alpha = a.scale()},
              grad_scores.from_column(begin), keys.from_row(begin),
-             by_position(a, grad_q).from_row(block.begin), stream);
+             Matrices::by_position(a, grad_q).from_row(block.begin), stream);
   }
 
-  const Matrices grad_keys = by_position(a, grad_kv);
+  const Matrices grad_keys = Matrices::by_position(a, grad_kv);
   const Matrices grad_values = grad_keys.from_column(a.size);
-  for (const ContextPiece& piece : context_pieces(blocks)) {
+  for (const ContextPiece& piece : pieces) {
     const auto [begin, end] = piece.positions;
     cuda::Gemm product{.transpose_a = Transpose::yes,
                        .m = end - begin,
                        .n = a.head_size(),
                        .k = piece.end_query - piece.first_query};
-    multiply(a, product, by_head(a, all_dropped).from_row(piece.first_query).from_column(begin),
-             by_position(a, grad_out).from_row(piece.first_query), grad_values.from_row(begin),
-             stream);
+    multiply(a, product,
+             Matrices::by_head(a, all_dropped).from_row(piece.first_query).from_column(begin),
+             Matrices::by_position(a, grad_out).from_row(piece.first_query),
+             grad_values.from_row(begin), stream);
     product.alpha = a.scale();
-    multiply(a, product, by_head(a, all_grad_scores).from_row(piece.first_query).from_column(begin),
-             by_position(a, q).from_row(piece.first_query), grad_keys.from_row(begin), stream);
+    multiply(a, product,
+             Matrices::by_head(a, all_grad_scores).from_row(piece.first_query).from_column(begin),
+             Matrices::by_position(a, q).from_row(piece.first_query), grad_keys.from_row(begin),
+             stream);
   }
   grad_kv.narrow(0, blocks.front().shown.begin).fill(0.0);  // positions that no window reaches
+}
+
+// run_on for what is on a GPU for certain.
+template <typename OnGpu>
+void on_gpu(Device device, OnGpu&& body) {
+  constexpr auto kNothing = [] {};
+  run_on(device, kNothing, body);
 }
 
 // The type of the products' operands: that of tensors, or, for f32 tensors, what `precision` rounds
@@ -284,12 +296,13 @@ Variable attention_on_gpu(const AttentionCall& a, const Variable& q_input,
   Tensor out = Tensor::empty(q.shape(), type, device);
   const Tensor weights =
       needs_grad({q_input, kv_input}) ? empty_rows(a, a.queries, operands, device) : Tensor();
+  const std::vector<QueryBlock> blocks = query_blocks(a);
   if (out.numel() > 0) {
-    if constexpr (kWithCuda) {
+    on_gpu(device, [&](auto stream) {
       dispatch_floating(operands, "attention", [&]<typename A>(Type<A>) {
-        forward<A>(a, q, kv, weights, out, cuda::stream(device));
+        forward<A>(a, blocks, q, kv, weights, out, stream);
       });
-    }
+    });
   }
   return record("attention", std::move(out), {q_input, kv_input},
                 [=](std::span<const Tensor> grads) -> std::vector<Tensor> {
@@ -299,12 +312,13 @@ Variable attention_on_gpu(const AttentionCall& a, const Variable& q_input,
                     grad_kv.fill(0.0);
                     return {grad_q, grad_kv};
                   }
-                  if constexpr (kWithCuda) {
+                  const std::vector<ContextPiece> pieces = context_pieces(blocks);
+                  on_gpu(device, [&](auto stream) {
                     dispatch_floating(operands, "attention", [&]<typename A>(Type<A>) {
-                      backward<A>(a, q, kv, weights, grads[0].to(operands), grad_q, grad_kv,
-                                  cuda::stream(device));
+                      backward<A>(a, blocks, pieces, q, kv, weights, grads[0].to(operands), grad_q,
+                                  grad_kv, stream);
                     });
-                  }
+                  });
                   return {grad_q, grad_kv};
                 });
 }

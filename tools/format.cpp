@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -48,14 +49,22 @@ std::string format_model(const ModelConfig& model) {
       attending += fmt::format("{}{}", count++ == 0 ? "" : ", ", layer + 1);
     }
   }
-  const bool srupp = model.type == ModelType::srupp;
   const std::string which = count == 0                  ? std::string("none")
                             : count == model.num_layers ? std::string("all")
                                                         : attending;
-  return fmt::format(
-      "{}, {} layers of {}{}, {}", srupp ? "SRU++" : "SRU", model.num_layers, model.hidden_size,
-      model.projection_size > 0 ? fmt::format(", projection {}", model.projection_size) : "",
-      srupp ? fmt::format("attention in {}", which) : "no attention");
+  constexpr std::array<std::string_view, 3> kNames = {"SRU", "SRU++", "LSTM"};  // as in ModelType
+  std::string text =
+      fmt::format("{}, {} layers of {}", kNames[static_cast<std::size_t>(model.type)],
+                  model.num_layers, model.hidden_size);
+  if (model.projection_size > 0) {
+    text += fmt::format(", projection {}", model.projection_size);
+  }
+  if (model.type == ModelType::srupp) {
+    text += fmt::format(", attention in {}", which);
+  } else if (model.type == ModelType::sru) {
+    text += ", no attention";
+  }
+  return text;
 }
 
 std::string format_duration(double seconds) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <type_traits>
@@ -19,6 +20,8 @@ constexpr Limits from_to_below(double low, double high) {
   return {.low = low, .high = high, .high_open = true};
 }
 constexpr Limits any;
+
+constexpr std::array<std::string_view, 3> kTypeNames = {"sru", "srupp", "lstm"};
 
 template <typename Enum>
 Choice choice(Enum& member, std::vector<std::string_view> names) {
@@ -42,14 +45,15 @@ std::vector<Field> fields(DataConfig& c) {
 }
 
 std::vector<Field> fields(ModelConfig& c) {
-  constexpr ModelType sru = ModelType::sru;
-  constexpr ModelType srupp = ModelType::srupp;
+  const std::vector<ModelType> sru = {ModelType::sru};
+  const std::vector<ModelType> srupp = {ModelType::srupp};
+  const std::vector<ModelType> sru_and_srupp = {ModelType::sru, ModelType::srupp};
   return {
-      {"type", choice(c.type, {"sru", "srupp"}), any, "kind of every layer"},
+      {"type", choice(c.type, {kTypeNames.begin(), kTypeNames.end()}), any, "kind of every layer"},
       {"hidden_size", &c.hidden_size, at_least(1), "units of a layer, d"},
       {"num_layers", &c.num_layers, at_least(1), "layers on top of each other"},
       {"projection_size", &c.projection_size, at_least(0),
-       "width of the projection, n; srupp needs it, 0 means none for sru"},
+       "width of the projection, n; srupp needs it, 0 means none for sru", sru_and_srupp},
       {"num_heads", &c.num_heads, at_least(1), "attention heads; must divide projection_size",
        srupp},
       {"attention_every_n_layers", &c.attention_every_n_layers, at_least(1),
@@ -63,13 +67,15 @@ std::vector<Field> fields(ModelConfig& c) {
        "dropout after the embedding, inside and between layers, and before the output"},
       {"attention_dropout", &c.attention_dropout, from_to_below(0, 1),
        "dropout of attention weights", srupp},
-      {"highway_bias", &c.highway_bias, any, "initial bias of the reset gate"},
-      {"weight_c_init", &c.weight_c_init, at_least(0), "weight_c starts uniform in +-this"},
-      {"rescale", &c.rescale, any, "scale the skip term by sqrt(1 + 2 exp(highway_bias))"},
+      {"highway_bias", &c.highway_bias, any, "initial bias of the reset gate", sru_and_srupp},
+      {"weight_c_init", &c.weight_c_init, at_least(0), "weight_c starts uniform in +-this",
+       sru_and_srupp},
+      {"rescale", &c.rescale, any, "scale the skip term by sqrt(1 + 2 exp(highway_bias))",
+       sru_and_srupp},
       {"has_skip_term", &c.has_skip_term, any, "add a layer's input to its output", sru},
       {"activation", choice(c.activation, {"identity", "tanh"}), any, "g in h = g(c)", sru},
       {"layer_norm", choice(c.layer_norm, {"none", "pre", "post"}), any,
-       "LayerNorm of a whole layer: on its input or on its output"},
+       "LayerNorm of a whole layer: on its input or on its output", sru_and_srupp},
       {"attention_layer_norm", &c.attention_layer_norm, any, "LayerNorm over the projection",
        srupp},
       {"attention_normalize_after", &c.attention_normalize_after, any,
@@ -234,9 +240,21 @@ bool Field::in_limits() const {
       member);
 }
 
+bool Field::known_to(ModelType type) const {
+  return only_for.empty() || std::ranges::find(only_for, type) != only_for.end();
+}
+
+std::string Field::known_to_names() const {
+  std::vector<std::string_view> names;
+  for (const ModelType type : only_for) {
+    names.push_back(type_name(type));
+  }
+  return fmt::format("{}", fmt::join(names, " or "));
+}
+
 Section list_settings(ModelConfig& config) { return {"model", fields(config)}; }
 
-std::string_view type_name(ModelType type) { return type == ModelType::sru ? "sru" : "srupp"; }
+std::string_view type_name(ModelType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
 
 std::vector<Section> list_settings(Config& config) {
   return {

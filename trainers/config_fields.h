@@ -46,8 +46,9 @@ struct Field {
   Member member;
   Limits limits;  // of a number, or of every number of a list
   std::string_view meaning;
-  // The only type of model that knows the setting; with the other it must keep its default.
-  std::optional<ModelType> only_for = std::nullopt;
+  // The types of model that know the setting, where not all do; with the others it must keep its
+  // default.
+  std::vector<ModelType> only_for = {};
 
   // What a value must be: "a whole number from 1".
   std::string expected() const;
@@ -55,6 +56,10 @@ struct Field {
   std::string str() const;
   // Whether the member's value keeps within the limits.
   bool in_limits() const;
+  // Whether a model of `type` knows the setting.
+  bool known_to(ModelType type) const;
+  // The names of only_for: "sru or srupp"; empty where all know it.
+  std::string known_to_names() const;
 };
 
 struct Section {
@@ -62,7 +67,7 @@ struct Section {
   std::vector<Field> fields;
 };
 
-// "sru" or "srupp", as in a configuration.
+// "sru", "srupp" or "lstm", as in a configuration.
 std::string_view type_name(ModelType type);
 
 // The settings of `config`, which must outlive them, in the order in which people meet them.

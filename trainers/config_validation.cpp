@@ -43,10 +43,10 @@ void check_belongs(const Section& given, ModelType type, const Origins& origins)
   const Section defaults = list_settings(untouched);
   for (std::size_t i = 0; i < given.fields.size(); ++i) {
     const Field& field = given.fields[i];
-    require(!field.only_for || *field.only_for == type || field.str() == defaults.fields[i].str(),
-            origins, fmt::format("model.{}", field.key),
+    require(field.known_to(type) || field.str() == defaults.fields[i].str(), origins,
+            fmt::format("model.{}", field.key),
             "only a model of type {} has this setting, and model.type is {}; remove it",
-            type_name(field.only_for.value_or(type)), type_name(type));
+            field.known_to_names(), type_name(type));
   }
 }
 

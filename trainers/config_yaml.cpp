@@ -324,7 +324,7 @@ std::string describe_settings() {
       text += fmt::format(
           "  {:<26} {:<12} {}\n{:41} {}{}\n", field.key, yaml_value(field), field.meaning, "",
           field.expected(),
-          field.only_for ? fmt::format("; only for {}", type_name(*field.only_for)) : "");
+          field.only_for.empty() ? "" : fmt::format("; only for {}", field.known_to_names()));
     }
   }
   return text;

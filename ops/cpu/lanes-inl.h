@@ -86,6 +86,11 @@ HWY_INLINE Pair<Lanes> sigmoid_pair(Lanes x, Lanes y) {
   return {{hn::Mul(b, inverse)}, {hn::Mul(a, inverse)}};
 }
 
+HWY_INLINE Lanes sigmoid(Lanes x) {
+  const auto unit = hn::Set(FloatTag(), 1.0F);
+  return {hn::Div(unit, hn::Add(unit, exp_negated(x.v)))};
+}
+
 HWY_INLINE Lanes sqrt(Lanes x) { return {hn::Sqrt(x.v)}; }
 
 HWY_INLINE Lanes tanh(Lanes x) { return keep_nan(x, hn::Tanh(FloatTag(), x.v)); }

@@ -56,6 +56,9 @@ TEST_CASE("operations of a step are as counted by hand", "[models][flops]") {
   // 8 x 4 and 4 x 24: 1152 + 3456 a layer.
   REQUIRE(flops(small(ModelType::sru, 4)) == std::pair(3.0 * 4608, 0.0));
   REQUIRE(flops(attending_in({})) == std::pair(3.0 * 4608, 0.0));
+  // Of the input, 6 rows with 8 x 32, and as much of h before but for 2 rows without a gradient:
+  // 9216 + 9216 - 2 x 2 x 8 x 32 a layer.
+  REQUIRE(flops(small(ModelType::lstm, 0)) == std::pair(3.0 * (2 * 9216 - 1024), 0.0));
   // More in a layer that attends: memory's projection without the gradient of memory (2 x 2 x 6 x
   // 8 x 4 = 768), keys and values of 12 rows (3 x 2 x 12 x 4 x 8 = 2304). Of 2 streams each sees
   // (3 + 1) + (3 + 2) + (3 + 3) = 15 pairs, at 12 x 4 each.

@@ -69,6 +69,12 @@ std::vector<NamedConfig> configs() {
   add("projected SRU", sru, [](ModelConfig&) {});
   add("tanh", sru, [](ModelConfig& c) { c.activation = Activation::tanh; });
   add("no skip term", sru, [](ModelConfig& c) { c.has_skip_term = false; });
+  const auto lstm = [](ModelConfig& c) { c.projection_size = 0; };
+  add("LSTM", ModelType::lstm, lstm);
+  add("LSTM beyond vectors", ModelType::lstm, [&](ModelConfig& c) {
+    lstm(c);
+    c.hidden_size = 37;
+  });
   return all;
 }
 

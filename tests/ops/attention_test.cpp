@@ -202,6 +202,15 @@ TEST_CASE("attention explains what does not fit", "[ops][attention]") {
                  attention(q, kv, {}, {1, 0.5, nullptr});
                }),
                ContainsSubstring("needs a generator"));
+  const Variable wide_q(q.value().to(DType::f64));
+  const Variable wide_kv(kv.value().to(DType::f64));
+  REQUIRE(error_of([&] {
+            attention(wide_q, wide_kv, {}, {1, 0.0, nullptr, Precision::bf16});
+          }) == "[attention] products of f64 tensors are not done in bf16");
+  REQUIRE(error_of([&] {
+            attention(Variable(on_cpu(q.value())), Variable(on_cpu(kv.value())), {},
+                      {1, 0.0, nullptr, Precision::tf32});
+          }) == "[attention] precision tf32 needs a GPU; use f32 or bf16 on the CPU");
   AttentionMask mask;
   mask.additive = on_test_device(Tensor::zeros({4, 4}, DType::f64));
   REQUIRE_THAT(error_of([&] { attention(q, kv, mask); }),
@@ -238,7 +247,8 @@ TEST_CASE("softmax of a row: vectorised against plain, any length", "[ops][softm
   }
 }
 
-TEST_CASE("attention in bf16 stays near f32, with its gradients", "[ops][attention][bf16]") {
+TEST_CASE("attention in other precisions stays near f32, with its gradients",
+          "[ops][attention][bf16]") {
   Generator generator(26);
   const Variable q = random_parameter({140, 2, 16}, DType::f32, generator);
   const Variable kv = random_parameter({200, 2, 32}, DType::f32, generator);
@@ -253,11 +263,18 @@ TEST_CASE("attention in bf16 stays near f32, with its gradients", "[ops][attenti
     return std::vector<Tensor>{out.value(), q.grad(), kv.grad()};
   };
   const std::vector<Tensor> exact = run(Precision::f32);
-  const std::vector<Tensor> rounded = run(Precision::bf16);
-  for (std::size_t i = 0; i < exact.size(); ++i) {
-    const double error = max_relative_error(rounded[i], exact[i]);
-    REQUIRE(error > 0.0);
-    REQUIRE(error < 0.02);  // operands are 2^-9 off
+  std::vector<Precision> precisions{Precision::bf16};
+  if (test_device().is_cuda()) {
+    precisions.insert(precisions.end(), {Precision::tf32, Precision::f16});
+  }
+  for (const Precision precision : precisions) {
+    const std::vector<Tensor> rounded = run(precision);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      INFO(name(precision) << ", result " << i);
+      const double error = max_relative_error(rounded[i], exact[i]);
+      REQUIRE(error > 0.0);
+      REQUIRE(error < 0.02);  // operands in bf16 are 2^-9 off
+    }
   }
 }
 

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "cuda_kernels/dropout.h"
 #include "ops/cpu/dropout_mask.h"
+#include "ops/device.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -132,6 +134,21 @@ TEST_CASE("dropout agrees between devices", "[ops][dropout][gpu]") {
         same = Generator(11);
         REQUIRE(same_bits(dropout_mask({size}, p, type, same, test_device()), expected.to(type)));
       }
+    }
+  }
+}
+
+TEST_CASE("the kernels of dropout write nothing past the end", "[ops][dropout][gpu]") {
+  for (const std::int64_t size : {1, 7, 8, 12, 2049}) {
+    Tensor to = Tensor::full({size + 8}, 7.0, DType::f32, test_device());
+    run_on(
+        test_device(), [] {},
+        [&](auto stream) {
+          cuda::dropout_mask({1, 2, 0.5F, 2.0}, to.device_data<float>(), size, stream);
+        });
+    const Tensor values = on_cpu(to);
+    for (std::int64_t i = 0; i < size + 8; ++i) {
+      REQUIRE((values.data<float>()[i] == 7.0F) == (i >= size));
     }
   }
 }

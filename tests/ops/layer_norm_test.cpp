@@ -99,10 +99,11 @@ TEST_CASE("layer_norm gives the same bits for every thread count", "[ops][layer_
 TEST_CASE("layer_norm agrees between devices", "[ops][layer_norm][gpu]") {
   Generator generator(5);
   // Rows of one element, of less than a vector, of one warp, of several, and too long to be held in
-  // registers; with and without vectors. Rows enough for several blocks of sums.
-  for (const Shape& shape :
-       {Shape{1, 1}, Shape{3, 3}, Shape{2, 5, 16}, Shape{5, 31}, Shape{37, 64}, Shape{37, 65},
-        Shape{4, 256}, Shape{3, 300}, Shape{2, 1032}, Shape{2, 4096}, Shape{18, 4099}}) {
+  // registers; with and without vectors. Rows for several blocks of sums, and for more of them than
+  // the kernel that adds them up has warps.
+  for (const Shape& shape : {Shape{1, 1}, Shape{3, 3}, Shape{601, 5}, Shape{2, 5, 16}, Shape{5, 31},
+                             Shape{37, 64}, Shape{37, 65}, Shape{4, 256}, Shape{3, 300},
+                             Shape{2, 1032}, Shape{2, 4096}, Shape{18, 4099}}) {
     const Tensor x = random_tensor(shape, DType::f32, generator);
     const Tensor weight = random_tensor({shape.back()}, DType::f32, generator);
     const Tensor bias = random_tensor({shape.back()}, DType::f32, generator);

@@ -44,6 +44,8 @@ TEST_CASE("a model is described in a line", "[tools][format]") {
   model.type = ModelType::sru;
   model.projection_size = 0;
   REQUIRE(format_model(model) == "SRU, 4 layers of 320, no attention");
+  model.type = ModelType::lstm;
+  REQUIRE(format_model(model) == "LSTM, 4 layers of 320");
 }
 
 TEST_CASE("durations show two units at most", "[tools][format]") {

@@ -174,8 +174,8 @@ TEST_CASE("a value of the wrong type or range says what was expected and found",
       {"rescale: True", "true or false", "'True'"},
       {"rescale: 1", "true or false", "'1'"},
       {"rescale: \"true\"", "true or false", "the text \"true\""},
-      {"type: lstm", "one of sru, srupp", "'lstm'"},
-      {"type: [sru]", "one of sru, srupp", "a list"},
+      {"type: gru", "one of sru, srupp, lstm", "'gru'"},
+      {"type: [sru]", "one of sru, srupp, lstm", "a list"},
       {"attention_every_n_layers: 0", "a whole number from 1, or null", "'0'"},
       {"attention_every_n_layers: all", "a whole number from 1, or null", "'all'"},
       {"attention_layers: 3", "a list of whole numbers from 1, or null", "'3'"},
@@ -264,6 +264,14 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
     REQUIRE_THAT(model_error(std::string(line) + "\n  type: sru"),
                  ContainsSubstring("only a model of type srupp has this setting"));
   }
+  for (const char* line :
+       {"highway_bias: 1", "weight_c_init: 0.5", "rescale: true", "layer_norm: pre"}) {
+    REQUIRE_THAT(error_in(std::string("model:\n  type: lstm\n  ") + line + "\n"),
+                 ContainsSubstring("x.yaml:3: model.") &&
+                     ContainsSubstring("only a model of type sru or srupp has this setting, and "
+                                       "model.type is lstm"));
+  }
+  REQUIRE_THAT(model_error("type: lstm"), ContainsSubstring("x.yaml:2: model.projection_size"));
   REQUIRE(error_in(kMinimal + "schedule:\n  warmup_steps: 9\ntraining:\n  steps: 8\n") ==
           "x.yaml:4: schedule.warmup_steps: expected at most all 8 steps, found 9");
   REQUIRE_THAT(error_in(kMinimal + "schedule: {total_steps: 7}\ntraining: {steps: 8}\n"),
@@ -291,6 +299,9 @@ TEST_CASE("what a type does not have may stand at its default", "[config][cpu]")
   const Config config = parse("model: {type: sru, num_heads: 1, activation: tanh}\n");
   REQUIRE(config.model.type == ModelType::sru);
   REQUIRE(parse(dump_config(config)) == config);
+  const Config lstm = parse("model: {type: lstm, projection_size: 0, highway_bias: -2}\n");
+  REQUIRE(lstm.model.type == ModelType::lstm);
+  REQUIRE(parse(dump_config(lstm)) == lstm);
 }
 
 TEST_CASE("a configuration made in C++ is checked too", "[config][cpu]") {

@@ -33,6 +33,31 @@ TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
   }
 }
 
+TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume]") {
+  const TinyRuns runs;
+  const auto config = [&](const std::string& name) {
+    Config c = runs.config(name);
+    c.model.type = ModelType::lstm;
+    c.model.projection_size = 0;
+    c.model.attention_dropout = 0.0;
+    c.model.hidden_size = 12;
+    c.optimizer.type = OptimizerType::adam;
+    return c;
+  };
+  runs.train(config("straight"));
+  std::vector<double> losses;
+  for (const MetricsRecord& record : read_metrics(runs.path("straight") / "metrics.jsonl")) {
+    if (record.kind == "train") {
+      losses.push_back(record.number("bpc"));
+    }
+  }
+  REQUIRE(losses.size() == 12);
+  REQUIRE(losses.back() < 0.95 * losses.front());
+  runs.train(config("stopped"), false, 7);  // within an epoch: h and c are carried over
+  runs.train(config("stopped"), true);
+  runs.require_same("straight", "stopped");
+}
+
 TEST_CASE("a run that died after its last save repeats the lost steps exactly",
           "[trainers][resume]") {
   const TinyRuns runs;
