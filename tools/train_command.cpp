@@ -38,7 +38,7 @@ class ConsoleObserver final : public TrainingObserver {
   }
   void on_step(const StepReport& r) override {
     if (loss_scale_ && *loss_scale_ != r.loss_scale) {
-      display_.print_event(fmt::format("loss scale {:g} at step {}, {} steps left out so far",
+      display_.print_event(fmt::format("loss scale {} at step {}, {} steps left out so far",
                                        r.loss_scale, r.step, r.skipped_steps));
     }
     loss_scale_ = r.loss_scale;

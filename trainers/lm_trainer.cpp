@@ -207,7 +207,7 @@ StepReport LmTrainer::read_step() {
   report.epoch = stepper_.epochs();
   report.nats_per_token = last_gradient_.loss.item();
   report.lr = last_lr_;
-  report.grad_norm = last_gradient_.norm.item();
+  report.grad_norm = std::abs(last_gradient_.norm.item());  // NaN may have a sign
   report.tokens = progress_.tokens;
   report.loss_scale = steps.loss_scale;
   report.skipped_steps = steps.skipped;
@@ -288,10 +288,9 @@ TrainingSummary LmTrainer::run(TrainingObserver& observer,
   try {
     return train(observer, stop_requested);
   } catch (const OutOfMemory& problem) {
-    fail(
-        "training stopped after step {}: {}; {}. {}: --resume goes on from there, with other "
-        "settings if need be",
-        progress_.step, problem.what(), memory_advice(config_), saved_so_far());
+    fail("training stopped after step {}: {}; {}; {}{}", progress_.step, problem.what(),
+         memory_advice(config_), saved_so_far(),
+         checkpoints_.last() ? ": go on from it with --resume" : "");
   }
 }
 

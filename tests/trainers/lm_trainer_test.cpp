@@ -90,7 +90,7 @@ TEST_CASE("a run leaves its settings, figures and checkpoints", "[trainers][lm_t
   REQUIRE(steps_of(records, "test") == Steps{*summary.best_step});
 
   // What is saved is what was measured.
-  const LoadedModel best = load_model(load_checkpoint(run, CheckpointChoice::best));
+  const LoadedModel best = load_model(load_checkpoint(run, CheckpointChoice::best), test_device());
   REQUIRE(best.description.config == config.model);
   REQUIRE(best.description.vocabulary == trainer.corpus().vocabulary());
   REQUIRE(best.description.window == config.training.unroll);

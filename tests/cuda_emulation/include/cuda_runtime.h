@@ -135,6 +135,17 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
 
 cudaError_t blocks_per_multiprocessor(int* blocks, int threads, std::size_t shared_bytes);
 
+// Zeroes the bytes of a parameter that belong to no member, where the compiler can: what chance
+// left there may look like an address.
+template <typename Parameter>
+void clear_padding([[maybe_unused]] Parameter& parameter) {
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&parameter);
+#endif
+#endif
+}
+
 }  // namespace cuda_emulation
 
 // The parameters are copied once a launch, and once more for each thread, as by CUDA.
@@ -144,6 +155,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   static_assert((std::is_trivially_copyable_v<Parameters> && ...),
                 "parameters of kernels are copied to the device byte for byte");
   return [&](Parameters... parameters) {
+    (cuda_emulation::clear_padding(parameters), ...);
     return cuda_emulation::launch(
         *config, reinterpret_cast<const void*>(kernel), [&] { kernel(parameters...); },
         {std::as_bytes(std::span<const Parameters, 1>(&parameters, 1))...});
