@@ -14,9 +14,11 @@ class LstmStepper final : public StackStepper {
   LstmStepper(const std::vector<LstmLayerWeights>& layers, std::int64_t streams) {
     for (const LstmLayerWeights& layer : layers) {
       const std::int64_t units = layer.weight_hh.size(1);
-      layers_.push_back({layer, Tensor::empty({streams, 4 * units}),
-                         Tensor::empty({streams, 4 * units}), Tensor::zeros({streams, units}),
-                         Tensor::zeros({streams, units})});
+      const Device device = layer.weight_hh.device();
+      layers_.push_back({layer, Tensor::empty({streams, 4 * units}, DType::f32, device),
+                         Tensor::empty({streams, 4 * units}, DType::f32, device),
+                         Tensor::zeros({streams, units}, DType::f32, device),
+                         Tensor::zeros({streams, units}, DType::f32, device)});
     }
   }
 
@@ -126,10 +128,9 @@ StackOutputs LstmStack::forward(const StackInputs& inputs, const ForwardContext&
 
 std::unique_ptr<StackStepper> LstmStack::stepper(std::int64_t streams,
                                                  std::int64_t /*window*/) const {
-  const Tensor& weight = layers_.front().weight_hh.value();
-  check(weight.dtype() == DType::f32 && weight.device().is_cpu(),
-        "[LstmStack] the weights are {} on {}; an LSTM is stepped in f32 on the CPU",
-        name(weight.dtype()), weight.device().str());
+  const DType type = layers_.front().weight_hh.dtype();
+  check(type == DType::f32, "[LstmStack] the weights are {}; an LSTM is stepped in f32",
+        name(type));
   return std::make_unique<LstmStepper>(layers_, streams);
 }
 

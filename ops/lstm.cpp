@@ -347,17 +347,32 @@ void lstm_step(const Tensor& gates_of_x, const Tensor& gates_of_h, Tensor& h, Te
   check_shape("lstm_step", "gates_of_x", gates_of_x, {streams, 4 * units});
   check_shape("lstm_step", "gates_of_h", gates_of_h, gates_of_x.shape());
   check_shape("lstm_step", "h", h, c.shape());
-  const float* const raw = gates_of_x.data<float>();
-  const float* const added = gates_of_h.data<float>();
-  float* const all_c = c.data<float>();
-  float* const all_h = h.data<float>();
-  for_each_row(streams, units, [=](std::int64_t row, std::int64_t begin, std::int64_t end) {
-    const std::int64_t planes = row * 4 * units + begin;
-    const std::int64_t unit = row * units + begin;
-    cpu::lstm_forward_row(cpu::LstmForwardRow<float>{units, raw + planes, added + planes, nullptr,
-                                                     all_c + unit, nullptr, all_h + unit},
-                          end - begin);
-  });
+  run_on(
+      c.device(),
+      [&] {
+        const float* const raw = gates_of_x.data<float>();
+        const float* const added = gates_of_h.data<float>();
+        float* const all_c = c.data<float>();
+        float* const all_h = h.data<float>();
+        for_each_row(streams, units, [=](std::int64_t row, std::int64_t begin, std::int64_t end) {
+          const std::int64_t planes = row * 4 * units + begin;
+          const std::int64_t unit = row * units + begin;
+          cpu::lstm_forward_row(
+              cpu::LstmForwardRow<float>{units, raw + planes, added + planes, nullptr, all_c + unit,
+                                         nullptr, all_h + unit},
+              end - begin);
+        });
+      },
+      [&](auto stream) {
+        cuda::LstmForward<float> step{streams,
+                                      units,
+                                      gates_of_x.device_data<float>(),
+                                      gates_of_h.device_data<float>(),
+                                      c.device_data<float>(),
+                                      h.device_data<float>()};
+        step.bias_stride = 4 * units;
+        cuda::lstm_forward(step, stream);
+      });
 }
 
 }  // namespace rondo

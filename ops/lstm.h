@@ -48,8 +48,8 @@ LstmOutputs lstm(const LstmInputs& inputs, Precision precision = Precision::f32,
 bool lstm_uses_cudnn(DType type, Device device);
 
 // One position of a batch of streams, as generation needs it (ops/stepping.h): moves h and c (B, D)
-// on, from gates (B, 4*D), the products with x and h and the bias in two summands. f32 on the CPU,
-// without gradients; allocates nothing.
+// on, from gates (B, 4*D), the products with x and h and the bias in two summands. f32, without
+// gradients; allocates nothing. A text does not depend on those beside it, bit for bit.
 void lstm_step(const Tensor& gates_of_x, const Tensor& gates_of_h, Tensor& h, Tensor& c);
 
 }  // namespace rondo
