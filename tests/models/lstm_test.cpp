@@ -157,3 +157,25 @@ TEST_CASE("an LSTM model is stepped where its weights are", "[models][lstm]") {
   const auto wide = scrambled_model(lstm_config(), kVocabulary, DType::f64, 1, test_device());
   REQUIRE_THAT(error_of([&] { wide->start_stream(1, 3); }), ContainsSubstring("f64"));
 }
+
+TEST_CASE("an LSTM model in bf16 keeps its state in f32", "[models][lstm]") {
+  Generator generator(7);
+  const auto model = scrambled_model(lstm_config(), kVocabulary, DType::f32, 1, test_device());
+  const Tensor ids = random_ids({6, 2}, kVocabulary, generator);
+  const LanguageModelContext bf16{{false, nullptr, Precision::bf16}, 0, 0};
+  LanguageModelState exact;
+  LanguageModelState rounded;
+  const Tensor expected = model->logits(ids, exact, {}).value();
+  model->logits(ids.narrow(0, 3), rounded, bf16);
+  REQUIRE(rounded.h[0].dtype() == DType::f32);
+  REQUIRE(rounded.c[2].dtype() == DType::f32);
+  const Variable rest = model->logits(ids.narrow(3, 3), rounded, bf16);
+  const double error = max_relative_error(rest.value(), expected.narrow(3, 3));
+  REQUIRE(error > 1e-6);
+  REQUIRE(error < 3e-2);
+  backward(rest, Tensor::full(rest.shape(), 1.0, rest.dtype(), test_device()));
+  for (const NamedVariable& parameter : model->parameters()) {
+    INFO(parameter.name);
+    REQUIRE(parameter.variable.grad().dtype() == DType::f32);
+  }
+}
