@@ -40,8 +40,9 @@ __global__ void __launch_bounds__(kThreads) lstm_forward_kernel(LstmForward<A> s
   const std::int64_t row = i / step.units;
   const std::int64_t unit = i - row * step.units;
   const std::int64_t first = row * 4 * step.units + unit;
-  const auto gates = lstm_activate(load_gates(step.raw + first, step.units) +
-                                   load_gates(step.bias + unit, step.units));
+  const auto gates =
+      lstm_activate(load_gates(step.raw + first, step.units) +
+                    load_gates(step.bias + row * step.bias_stride + unit, step.units));
   const auto out = lstm_forward_step(gates, step.c[i]);
   step.c[i] = out.c;
   step.h[i] = convert_element<A>(out.h);

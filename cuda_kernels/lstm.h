@@ -16,12 +16,14 @@ struct LstmForward {
   std::int64_t batch = 0;
   std::int64_t units = 0;
   const ComputeType<A>* raw = nullptr;   // (batch, 4 * units): gates before bias and activation
-  const ComputeType<A>* bias = nullptr;  // (4 * units)
+  const ComputeType<A>* bias = nullptr;  // (4 * units), or (batch, 4 * units) as said below
   ComputeType<A>* c = nullptr;           // (batch, units): in c_{t-1}, out (=) c_t
   A* h = nullptr;                        // (batch, units): = h_t
   // For the backward pass; both null where there is none.
   A* gates = nullptr;   // (batch, 4 * units): = gates after activation; may be `raw`
   A* c_kept = nullptr;  // (batch, units): = c_t
+  // Elements from the bias of one row to that of the next: 0, or 4 * units where each has its own.
+  std::int64_t bias_stride = 0;
 };
 
 template <typename A>

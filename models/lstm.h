@@ -29,7 +29,7 @@ class LstmStack final : public RecurrentStack {
 
   // Padding and attention do not exist: throws Error when a mask or memory is given.
   StackOutputs forward(const StackInputs& inputs, const ForwardContext& context) const override;
-  // On the CPU, in f32. `window` does not matter: there is nothing to look back to.
+  // In f32, where the weights are. `window` does not matter: there is nothing to look back to.
   std::unique_ptr<StackStepper> stepper(std::int64_t streams, std::int64_t window) const override;
   Parameters parameters() const override;
 

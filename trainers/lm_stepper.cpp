@@ -85,6 +85,9 @@ void LmStepper::restore(LanguageModelState state, const Generator& generator,
   for (Tensor& c : state.c) {
     c = c.to(DType::f32).to(device_);
   }
+  for (Tensor& h : state.h) {
+    h = h.to(DType::f32).to(device_);
+  }
   for (Tensor& memory : state.memory) {
     if (memory.defined()) {
       memory = memory.to(activation_type(config_.precision, device_)).to(device_);

@@ -111,7 +111,7 @@ TEST_CASE("an LSTM stack explains what does not fit", "[models][lstm]") {
 
 TEST_CASE("an LSTM model carries h and c, under their names too", "[models][lstm]") {
   Generator generator(5);
-  const auto model = scrambled_model(lstm_config(), kVocabulary, DType::f64);
+  const auto model = scrambled_model(lstm_config(), kVocabulary, DType::f64, 1, test_device());
   const Tensor ids = random_ids({7, 2}, kVocabulary, generator);
   LanguageModelState all;
   const Tensor whole = model->logits(ids, all, {}).value();
@@ -127,11 +127,55 @@ TEST_CASE("an LSTM model carries h and c, under their names too", "[models][lstm
   REQUIRE(max_relative_error(rest, whole.narrow(4, 3)) < 1e-12);
 
   // States of one kind of model are refused by the other.
-  const auto sru = scrambled_model(tiny_config(), kVocabulary, DType::f64);
+  const auto sru = scrambled_model(tiny_config(), kVocabulary, DType::f64, 1, test_device());
   LanguageModelState of_sru;
   sru->logits(ids, of_sru, {});
   REQUIRE_THAT(error_of([&] { model->logits(ids, of_sru, {}); }),
                ContainsSubstring("3 c and 0 h for 3 layers"));
   REQUIRE_THAT(error_of([&] { sru->logits(ids, back, {}); }),
                ContainsSubstring("the state has an h"));
+}
+
+TEST_CASE("an LSTM model is stepped where its weights are", "[models][lstm]") {
+  Generator generator(6);
+  const auto model = scrambled_model(lstm_config(), kVocabulary, DType::f32, 1, test_device());
+  const Tensor ids = random_ids({9, 2}, kVocabulary, generator);
+  LanguageModelState state;
+  const Tensor expected = on_cpu(model->logits(ids, state, {}).value());
+  for (const std::int64_t prompt : {1, 4}) {
+    const auto stream = model->start_stream(2, 3);
+    REQUIRE(max_relative_error(stream->prefill(ids.narrow(0, prompt)), expected[prompt - 1]) <
+            1e-5);
+    for (std::int64_t t = prompt; t < ids.size(0); ++t) {
+      INFO("prompt " << prompt << ", position " << t);
+      REQUIRE(max_relative_error(stream->step(ids[t]), expected[t]) < 1e-5);
+    }
+  }
+  // Without a prompt, from zeros.
+  const auto stream = model->start_stream(2, 3);
+  REQUIRE(max_relative_error(stream->step(ids[0]), expected[0]) < 1e-5);
+  const auto wide = scrambled_model(lstm_config(), kVocabulary, DType::f64, 1, test_device());
+  REQUIRE_THAT(error_of([&] { wide->start_stream(1, 3); }), ContainsSubstring("f64"));
+}
+
+TEST_CASE("an LSTM model in bf16 keeps its state in f32", "[models][lstm]") {
+  Generator generator(7);
+  const auto model = scrambled_model(lstm_config(), kVocabulary, DType::f32, 1, test_device());
+  const Tensor ids = random_ids({6, 2}, kVocabulary, generator);
+  const LanguageModelContext bf16{{false, nullptr, Precision::bf16}, 0, 0};
+  LanguageModelState exact;
+  LanguageModelState rounded;
+  const Tensor expected = model->logits(ids, exact, {}).value();
+  model->logits(ids.narrow(0, 3), rounded, bf16);
+  REQUIRE(rounded.h[0].dtype() == DType::f32);
+  REQUIRE(rounded.c[2].dtype() == DType::f32);
+  const Variable rest = model->logits(ids.narrow(3, 3), rounded, bf16);
+  const double error = max_relative_error(rest.value(), expected.narrow(3, 3));
+  REQUIRE(error > 1e-6);
+  REQUIRE(error < 3e-2);
+  backward(rest, Tensor::full(rest.shape(), 1.0, rest.dtype(), test_device()));
+  for (const NamedVariable& parameter : model->parameters()) {
+    INFO(parameter.name);
+    REQUIRE(parameter.variable.grad().dtype() == DType::f32);
+  }
 }

@@ -42,6 +42,9 @@ TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume
     c.model.attention_dropout = 0.0;
     c.model.hidden_size = 12;
     c.optimizer.type = OptimizerType::adam;
+    c.optimizer.lr = 0.1;
+    c.optimizer.weight_decay = 0.0;
+    c.training.steps = 30;
     return c;
   };
   runs.train(config("straight"));
@@ -51,8 +54,8 @@ TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume
       losses.push_back(record.number("bpc"));
     }
   }
-  REQUIRE(losses.size() == 12);
-  REQUIRE(losses.back() < 0.95 * losses.front());
+  REQUIRE(losses.size() == 30);
+  REQUIRE(losses.back() < 0.5 * losses.front());  // the text repeats itself every seven bytes
   runs.train(config("stopped"), false, 7);  // within an epoch: h and c are carried over
   runs.train(config("stopped"), true);
   runs.require_same("straight", "stopped");
