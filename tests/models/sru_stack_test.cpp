@@ -26,7 +26,7 @@ SruppOptions srupp_options() {
 
 SruStack scrambled(const SruppOptions& options) {
   Generator generator(1);
-  Initializer init(generator, Device::cpu(), DType::f64);
+  Initializer init(generator, test_device(), DType::f64);
   SruStack stack = make_srupp(options, init);
   scramble(stack.parameters(), 1);
   return stack;
@@ -34,7 +34,7 @@ SruStack scrambled(const SruppOptions& options) {
 
 SruStack scrambled(const SruOptions& options) {
   Generator generator(1);
-  Initializer init(generator, Device::cpu(), DType::f64);
+  Initializer init(generator, test_device(), DType::f64);
   SruStack stack = make_sru(options, init);
   scramble(stack.parameters(), 1);
   return stack;
@@ -46,7 +46,7 @@ Tensor padding(std::int64_t length, std::int64_t count) {
   for (std::int64_t t = length - count; t < length; ++t) {
     mask.data<bool>()[t * kBatch + 1] = true;
   }
-  return mask;
+  return on_test_device(mask);
 }
 
 // Compares gradients of all parameters, of x, of c0 and, with memory, of memory.
@@ -186,7 +186,7 @@ TEST_CASE("the masks of training and evaluation are those written out", "[models
         mask[i].data<double>()[j] = later || too_early ? -1e9 : 0.0;
       }
     }
-    return AttentionMask{false, 0, mask, Tensor()};
+    return AttentionMask{false, 0, on_test_device(mask), Tensor()};
   };
   const Tensor training = outputs_with(AttentionMask{});
   REQUIRE(max_relative_error(training, outputs_with(written_out(0))) < 1e-12);
@@ -207,13 +207,14 @@ TEST_CASE("LayerNorm before a layer leaves memory as it is", "[models][stack]") 
   Generator generator(6);
   StackInputs inputs;
   inputs.x = Variable(random_tensor({kSteps, kBatch, kInput}, DType::f64, generator));
-  Tensor memory = random_tensor({kMemory, kBatch, kInput}, DType::f64, generator);
-  inputs.memory = {Variable(memory.clone())};
+  const Tensor memory = random_tensor({kMemory, kBatch, kInput}, DType::f64, generator);
+  inputs.memory = {Variable(memory)};
   const Tensor before = stack.forward(inputs, {}).h.value();
-  for (double& value : memory.values<double>()) {
+  Tensor doubled = on_cpu(memory).clone();
+  for (double& value : doubled.values<double>()) {
     value *= 2.0;  // which a LayerNorm would undo, but for its epsilon: some 1e-9 of the result
   }
-  inputs.memory = {Variable(memory)};
+  inputs.memory = {Variable(on_test_device(doubled))};
   REQUIRE(max_relative_error(stack.forward(inputs, {}).h.value(), before) > 1e-5);
 }
 

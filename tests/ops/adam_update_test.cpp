@@ -14,7 +14,8 @@ AdamStep<double> some_step(bool update) {
 
 }  // namespace
 
-TEST_CASE("adam_update follows the formula for any size and thread count", "[ops][adam_update]") {
+TEST_CASE("adam_update follows the formula for any size and thread count",
+          "[ops][adam_update][cpu]") {
   Generator generator(1);
   for (const std::int64_t size : {1, 3, 16, 17, 70001}) {
     for (const bool update : {false, true}) {
@@ -49,7 +50,7 @@ TEST_CASE("adam_update follows the formula for any size and thread count", "[ops
   }
 }
 
-TEST_CASE("adam_update explains shapes that do not fit", "[ops][adam_update]") {
+TEST_CASE("adam_update explains shapes that do not fit", "[ops][adam_update][cpu]") {
   Tensor a = Tensor::zeros({3});
   Tensor b = Tensor::zeros({4});
   REQUIRE(error_of([&] { adam_update(some_step(true), a, b, b, b); }) ==
