@@ -29,7 +29,8 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  // At least `bytes` bytes, not initialised. Throws OutOfMemory naming the amounts when it is short.
+  // At least `bytes` bytes, not initialised. Throws OutOfMemory naming the amounts when it is
+  // short.
   void* allocate(std::size_t bytes);
   // Takes back a block from allocate(bytes) with the same `bytes`.
   void release(void* block, std::size_t bytes);

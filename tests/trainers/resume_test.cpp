@@ -56,7 +56,7 @@ TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume
   }
   REQUIRE(losses.size() == 30);
   REQUIRE(losses.back() < 0.5 * losses.front());  // the text repeats itself every seven bytes
-  runs.train(config("stopped"), false, 7);  // within an epoch: h and c are carried over
+  runs.train(config("stopped"), false, 7);        // within an epoch: h and c are carried over
   runs.train(config("stopped"), true);
   runs.require_same("straight", "stopped");
 }
