@@ -9,6 +9,7 @@ namespace {
 // Moves whole rows of `row_bytes`: from (outer, inner) order to (inner, outer) order.
 Tensor transpose_rows(const Tensor& tensor, std::int64_t outer, std::int64_t inner,
                       std::int64_t repeats, std::size_t row_bytes) {
+  require_cpu("reference_state", tensor.device());
   Tensor result = Tensor::empty(tensor.shape(), tensor.dtype());
   const auto* from = static_cast<const std::byte*>(tensor.raw());
   auto* to = static_cast<std::byte*>(result.raw());
