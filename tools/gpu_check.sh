@@ -84,7 +84,7 @@ run() {
   export PATH=$PATH:/usr/local/cuda/bin RONDO_TEST_DEVICE=cuda OMP_WAIT_POLICY=passive
   : >"$out/report.md"
   say "# GPU check, $(date -u +%Y-%m-%d)" ""
-  say "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader)"
+  say "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || printf "nvidia-smi is not here")"
   cd "$here"
 
   # What can be wrong first, what takes long last.
