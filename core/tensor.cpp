@@ -23,14 +23,6 @@ std::shared_ptr<void> allocate_storage(std::size_t bytes, Device device) {
 template <typename Body>
 void dispatch_storage(DType dtype, Body&& body) {
   switch (dtype) {
-    case DType::f32:
-      return body(Type<float>{});
-    case DType::f64:
-      return body(Type<double>{});
-    case DType::bf16:
-      return body(Type<bfloat16>{});
-    case DType::f16:
-      return body(Type<float16>{});
     case DType::i32:
       return body(Type<std::int32_t>{});
     case DType::i64:
@@ -39,6 +31,8 @@ void dispatch_storage(DType dtype, Body&& body) {
       return body(Type<std::uint8_t>{});
     case DType::boolean:
       return body(Type<bool>{});
+    default:
+      return dispatch_floating(dtype, "tensor", body);
   }
 }
 
