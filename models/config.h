@@ -11,18 +11,25 @@
 
 namespace rondo {
 
-// LSTM is the baseline to compare the others with.
-enum class ModelType : std::uint8_t { sru, srupp, lstm };
+// After the first two: the baselines to compare them with.
+enum class ModelType : std::uint8_t { sru, srupp, lstm, sha_lstm, transformer, transformer_xl };
 enum class LayerNormPlace : std::uint8_t { none, pre, post };
 // The range of the uniform initialisation of embedding and output weights: +-sqrt(3 / this size).
 enum class EmbeddingInit : std::uint8_t { hidden_size, vocabulary };
+// Scores of all ids at once, or of a short list of frequent ones and of clusters of the others.
+enum class SoftmaxType : std::uint8_t { full, adaptive };
 
 struct ModelConfig {
   ModelType type = ModelType::srupp;
   std::int64_t hidden_size = 512;  // d: units of a layer
   std::int64_t num_layers = 10;
   std::int64_t projection_size = 0;  // n: SRU++ needs it; for SRU, 0 means no projection; LSTM: 0
-  std::int64_t num_heads = 1;        // SRU++; must divide projection_size
+  // Attention heads. SRU++: must divide projection_size; Transformers: hidden_size, unless
+  // head_size is given.
+  std::int64_t num_heads = 1;
+  std::int64_t head_size = 0;  // Transformers: of q, k and v; 0: hidden_size / num_heads
+  std::int64_t inner_size =
+      0;  // Transformers, SHA-LSTM: units between the products of feed-forward
 
   // Which SRU++ layers attend: at most one of these three; none means every layer.
   std::optional<std::int64_t> attention_every_n_layers;  // layer i (from 1) when i mod n = 0
@@ -42,6 +49,16 @@ struct ModelConfig {
   bool attention_layer_norm = true;                  // SRU++: LayerNorm over the projection
   bool attention_normalize_after = true;             // SRU++: that LayerNorm after attention
   EmbeddingInit embedding_init = EmbeddingInit::hidden_size;
+
+  // Embedding and softmax.
+  SoftmaxType softmax = SoftmaxType::full;
+  bool tie_weights = false;  // full: the rows of the embedding are those of the output
+  // adaptive (Grave et al. 2017; Baevski and Auli 2019): embedding rows are always output rows.
+  std::optional<std::vector<std::int64_t>> cutoffs;  // the first id of every cluster but the first
+  std::int64_t embedding_size = 0;  // n_e: of the rows of the first cluster; 0: hidden_size
+  std::int64_t div_val = 4;         // n_e is divided by it from one cluster to the next
+  bool tie_projections = true;      // the products between n_e and d, too, are shared
+  double embedding_dropout = 0.0;   // on embedding rows and before the output's product
 
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };

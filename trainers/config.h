@@ -94,6 +94,19 @@ struct SampleConfig {
   friend bool operator==(const SampleConfig&, const SampleConfig&) = default;
 };
 
+// What was published for this experiment, for `rondo report` to put beside the run's own figures.
+// Nothing here changes a run.
+struct PublishedConfig {
+  std::string name;             // the row of the table: "Enwik8 42M, 1 attention layer"
+  double test = 0.0;            // BPC for bytes, perplexity for words; 0: none was published
+  double dev = 0.0;             // the same on dev
+  std::string cost;             // as published: "22 GPU hours"
+  std::int64_t parameters = 0;  // as published: 42000000; 0: not published
+  std::int64_t vocabulary = 0;  // ids of the corpus that it is about; 0: 205, Enwik8's
+
+  friend bool operator==(const PublishedConfig&, const PublishedConfig&) = default;
+};
+
 struct Config {
   RunConfig run;
   DataConfig data;
@@ -105,6 +118,7 @@ struct Config {
   CheckpointConfig checkpoint;
   LoggingConfig logging;
   SampleConfig sample;
+  PublishedConfig published;
 
   friend bool operator==(const Config&, const Config&) = default;
 };

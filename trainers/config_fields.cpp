@@ -21,7 +21,8 @@ constexpr Limits from_to_below(double low, double high) {
 }
 constexpr Limits any;
 
-constexpr std::array<std::string_view, 3> kTypeNames = {"sru", "srupp", "lstm"};
+constexpr std::array<std::string_view, 6> kTypeNames = {
+    "sru", "srupp", "lstm", "sha_lstm", "transformer", "transformer_xl"};
 
 template <typename Enum>
 Choice choice(Enum& member, std::vector<std::string_view> names) {
@@ -48,25 +49,35 @@ std::vector<Field> fields(ModelConfig& c) {
   const std::vector<ModelType> sru = {ModelType::sru};
   const std::vector<ModelType> srupp = {ModelType::srupp};
   const std::vector<ModelType> sru_and_srupp = {ModelType::sru, ModelType::srupp};
+  const std::vector<ModelType> transformers = {ModelType::transformer, ModelType::transformer_xl};
+  const std::vector<ModelType> feed_forward = {ModelType::sha_lstm, ModelType::transformer,
+                                               ModelType::transformer_xl};
+  const std::vector<ModelType> attending = {ModelType::srupp, ModelType::sha_lstm,
+                                            ModelType::transformer, ModelType::transformer_xl};
+  const std::vector<ModelType> partly_attending = {ModelType::srupp, ModelType::sha_lstm};
   return {
       {"type", choice(c.type, {kTypeNames.begin(), kTypeNames.end()}), any, "kind of every layer"},
       {"hidden_size", &c.hidden_size, at_least(1), "units of a layer, d"},
       {"num_layers", &c.num_layers, at_least(1), "layers on top of each other"},
       {"projection_size", &c.projection_size, at_least(0),
        "width of the projection, n; srupp needs it, 0 means none for sru", sru_and_srupp},
-      {"num_heads", &c.num_heads, at_least(1), "attention heads; must divide projection_size",
-       srupp},
+      {"num_heads", &c.num_heads, at_least(1),
+       "attention heads; must divide projection_size, or hidden_size without head_size", attending},
+      {"head_size", &c.head_size, at_least(0),
+       "size of queries, keys and values of a head; 0: hidden_size / num_heads", transformers},
+      {"inner_size", &c.inner_size, at_least(0), "units inside the feed-forward part of a layer",
+       feed_forward},
       {"attention_every_n_layers", &c.attention_every_n_layers, at_least(1),
        "layer i, from 1, attends when i mod n = 0; without any of these three every layer attends",
-       srupp},
+       partly_attending},
       {"attention_last_n_layers", &c.attention_last_n_layers, at_least(0),
-       "the last n layers attend; 0: none", srupp},
+       "the last n layers attend; 0: none", partly_attending},
       {"attention_layers", &c.attention_layers, at_least(1),
-       "the listed layers attend, counted from 1; []: none", srupp},
+       "the listed layers attend, counted from 1; []: none", partly_attending},
       {"dropout", &c.dropout, from_to_below(0, 1),
        "dropout after the embedding, inside and between layers, and before the output"},
       {"attention_dropout", &c.attention_dropout, from_to_below(0, 1),
-       "dropout of attention weights", srupp},
+       "dropout of attention weights", attending},
       {"highway_bias", &c.highway_bias, any, "initial bias of the reset gate", sru_and_srupp},
       {"weight_c_init", &c.weight_c_init, at_least(0), "weight_c starts uniform in +-this",
        sru_and_srupp},
@@ -82,6 +93,20 @@ std::vector<Field> fields(ModelConfig& c) {
        "that LayerNorm after attention, not before", srupp},
       {"embedding_init", choice(c.embedding_init, {"hidden_size", "vocabulary"}), any,
        "embedding and output weights start uniform in +-sqrt(3 / this size)"},
+      {"softmax", choice(c.softmax, {"full", "adaptive"}), any,
+       "scores of all ids at once, or of frequent ids and of clusters of the others"},
+      {"tie_weights", &c.tie_weights, any,
+       "full softmax: the embedding's rows are the output's; adaptive: they always are"},
+      {"cutoffs", &c.cutoffs, at_least(1),
+       "adaptive softmax: the first id of every cluster but the first, increasing"},
+      {"embedding_size", &c.embedding_size, at_least(0),
+       "adaptive softmax: size of the rows of the first cluster; 0: hidden_size"},
+      {"div_val", &c.div_val, at_least(1),
+       "adaptive softmax: that size is divided by this from one cluster to the next"},
+      {"tie_projections", &c.tie_projections, any,
+       "adaptive softmax: input and output share the products between these sizes and hidden_size"},
+      {"embedding_dropout", &c.embedding_dropout, from_to_below(0, 1),
+       "adaptive softmax: dropout of embedding rows, and before the output's product"},
   };
 }
 
@@ -155,6 +180,17 @@ std::vector<Field> fields(SampleConfig& c) {
       {"length", &c.length, at_least(0), "bytes of text shown at the end; 0: none"},
       {"temperature", &c.temperature, above(0), "below 1: likelier text; above 1: more varied"},
       {"prompt", &c.prompt, any, "text that the sample continues"},
+  };
+}
+
+std::vector<Field> fields(PublishedConfig& c) {
+  return {
+      {"name", &c.name, any, "the row of the table that the experiment repeats"},
+      {"test", &c.test, at_least(0), "published result on test, BPC or perplexity; 0: none"},
+      {"dev", &c.dev, at_least(0), "published result on dev; 0: none"},
+      {"cost", &c.cost, any, "published cost of training, in words"},
+      {"parameters", &c.parameters, at_least(0), "published number of parameters; 0: none"},
+      {"vocabulary", &c.vocabulary, at_least(0), "ids of the corpus it is about; 0: Enwik8's 205"},
   };
 }
 
@@ -268,6 +304,7 @@ std::vector<Section> list_settings(Config& config) {
       {"checkpoint", fields(config.checkpoint)},
       {"logging", fields(config.logging)},
       {"sample", fields(config.sample)},
+      {"published", fields(config.published)},
   };
 }
 

@@ -174,8 +174,8 @@ TEST_CASE("a value of the wrong type or range says what was expected and found",
       {"rescale: True", "true or false", "'True'"},
       {"rescale: 1", "true or false", "'1'"},
       {"rescale: \"true\"", "true or false", "the text \"true\""},
-      {"type: gru", "one of sru, srupp, lstm", "'gru'"},
-      {"type: [sru]", "one of sru, srupp, lstm", "a list"},
+      {"type: gru", "one of sru, srupp, lstm, sha_lstm, transformer, transformer_xl", "'gru'"},
+      {"type: [sru]", "one of sru, srupp, lstm, sha_lstm, transformer, transformer_xl", "a list"},
       {"attention_every_n_layers: 0", "a whole number from 1, or null", "'0'"},
       {"attention_every_n_layers: all", "a whole number from 1, or null", "'all'"},
       {"attention_layers: 3", "a list of whole numbers from 1, or null", "'3'"},
@@ -262,7 +262,7 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
        {"num_heads: 2", "attention_every_n_layers: 1", "attention_last_n_layers: 0",
         "attention_layers: []", "attention_dropout: 0.1", "attention_layer_norm: false"}) {
     REQUIRE_THAT(model_error(std::string(line) + "\n  type: sru"),
-                 ContainsSubstring("only a model of type srupp has this setting"));
+                 ContainsSubstring("only a model of type srupp or "));
   }
   for (const char* line :
        {"highway_bias: 1", "weight_c_init: 0.5", "rescale: true", "layer_norm: pre"}) {
