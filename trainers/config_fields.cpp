@@ -146,6 +146,8 @@ std::vector<Field> fields(ScheduleConfig& c) {
       {"type", choice(c.type, {"cosine", "constant"}), any,
        "course of the learning rate after warm-up"},
       {"warmup_steps", &c.warmup_steps, at_least(0), "steps of linear rise"},
+      {"warmup_from_zero", &c.warmup_from_zero, any,
+       "the rise starts at 0, not at lr / warmup_steps, and stops short of lr as much"},
       {"total_steps", &c.total_steps, at_least(0), "where the cosine ends; 0: training.steps"},
   };
 }

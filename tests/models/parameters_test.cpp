@@ -72,6 +72,27 @@ TEST_CASE("the published Enwik8 models have their numbers of parameters", "[mode
   }
 }
 
+TEST_CASE("configurations have the published numbers of parameters", "[models][parameters][cpu]") {
+  int published = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(RONDO_SOURCE_DIR) / "configs")) {
+    if (entry.is_directory()) {
+      continue;
+    }
+    INFO(entry.path());
+    const Config config = load_config(entry.path());
+    Generator generator(1);
+    Initializer init(generator, Device::meta());  // shapes alone
+    const auto model = build_language_model(config.model, published_vocabulary(config), init);
+    if (config.published.parameters > 0) {
+      const auto found = static_cast<double>(count(model->parameters()));
+      REQUIRE(found == Approx(config.published.parameters).epsilon(0.01));
+      ++published;
+    }
+  }
+  REQUIRE(published > 0);
+}
+
 TEST_CASE("SRU++ starts as the reference does", "[models][parameters]") {
   ModelConfig config;
   config.hidden_size = 60;

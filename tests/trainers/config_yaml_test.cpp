@@ -61,7 +61,10 @@ Config unusual_config() {
                  .eps = 1e-300,
                  .weight_decay = 1.7976931348623157e308,
                  .momentum = 0.9};
-  c.schedule = {.type = ScheduleType::constant, .warmup_steps = 11, .total_steps = 13};
+  c.schedule = {.type = ScheduleType::constant,
+                .warmup_steps = 11,
+                .warmup_from_zero = true,
+                .total_steps = 13};
   c.evaluation = {.every = 0, .unroll = 9, .batch_size = 4, .max_tokens = 77, .test_at_end = false};
   c.checkpoint.every = 0;
   c.logging = {.every = 3, .tensorboard = false};
