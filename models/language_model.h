@@ -52,7 +52,17 @@ class LanguageModelStream {
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
-  // Scores (T, B, V) of the id after each of `ids`, (T, B) i32. Moves `state` on past them.
+  // The mean over positions of the negative log likelihood of `targets` (T, B), the ids after
+  // `ids` (T, B), in nats. Shape {1}. Moves `state` on past `ids`.
+  virtual Variable loss(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
+                        const LanguageModelContext& context) const = 0;
+  // The sum over positions, without a gradient, f64 {1} on the model's device: for evaluation.
+  virtual Tensor loss_sum(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
+                          const LanguageModelContext& context) const = 0;
+  // Whether ids and targets are looked at on the CPU, whatever the device: best left there.
+  virtual bool reads_ids_on_cpu() const { return false; }
+  // Scores (T, B, V) of the id after each of `ids`, (T, B) i32: log-probabilities, up to a constant
+  // in each row. Moves `state` on past them.
   virtual Variable logits(const Tensor& ids, LanguageModelState& state,
                           const LanguageModelContext& context) const = 0;
   // `streams` texts at their start, in which every position sees `window` (1 or more) before its

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/cast.h"
 #include "ops/concat.h"
-#include "ops/embedding.h"
-#include "ops/linear.h"
 
 namespace rondo {
 namespace {
@@ -43,30 +40,24 @@ Tensor remember(const Tensor& memory, const Tensor& segment, std::int64_t length
 
 }  // namespace
 
-RecurrentLanguageModel::RecurrentLanguageModel(std::int64_t vocabulary_size,
-                                               std::int64_t embedding_size, double embedding_range,
-                                               double dropout,
-                                               std::unique_ptr<RecurrentStack> stack,
-                                               Initializer& init)
-    : dropout_(dropout),
-      embedding_(init.uniform({vocabulary_size, embedding_size}, embedding_range)),
-      stack_(std::move(stack)),
-      output_weight_(init.uniform({vocabulary_size, stack_->output_size()}, embedding_range)),
-      output_bias_(init.constant({vocabulary_size}, 0.0)) {}
+RecurrentLanguageModel::RecurrentLanguageModel(std::unique_ptr<RecurrentStack> stack,
+                                               std::unique_ptr<VocabularyLayers> vocabulary,
+                                               double dropout)
+    : stack_(std::move(stack)), vocabulary_(std::move(vocabulary)), dropout_(dropout) {}
 
-Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& state,
+Variable RecurrentLanguageModel::hidden(const Tensor& ids, LanguageModelState& state,
                                         const LanguageModelContext& context) const {
   check(ids.defined() && ids.shape().rank() == 2, "[LanguageModel] ids must have shape (T, B)");
   check(state.at_start() || static_cast<std::int64_t>(state.c.size()) == stack_->num_layers(),
         "[LanguageModel] the state is of a model with {} layers, this one has {}", state.c.size(),
         stack_->num_layers());
-  // Activations have a type of their own on a GPU. A state may come from a run of another type.
-  const DType type = activation_type(embedding_, context.forward);
-  for (Tensor& memory : state.memory) {
-    memory = memory.defined() ? memory.to(type) : memory;
-  }
   StackInputs inputs;
-  inputs.x = dropout_in_training(embedding(ids, embedding_, type), dropout_, context.forward);
+  inputs.x =
+      dropout_in_training(vocabulary_->embed(ids, context.forward), dropout_, context.forward);
+  // Activations have a type of their own on a GPU. A state may come from a run of another type.
+  for (Tensor& memory : state.memory) {
+    memory = memory.defined() ? memory.to(inputs.x.dtype()) : memory;
+  }
   inputs.c0 = constants(state.c);
   inputs.h0 = constants(state.h);
   inputs.memory = constants(state.memory);
@@ -83,16 +74,32 @@ Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& s
   }
   state.c = values(out.c);
   state.h = values(out.h_last);
-  const Variable h = dropout_in_training(out.h, dropout_, context.forward);
-  return linear(cast(h, output_weight_.dtype()), output_weight_, output_bias_,
-                context.forward.precision);
+  return dropout_in_training(out.h, dropout_, context.forward);
+}
+
+Variable RecurrentLanguageModel::loss(const Tensor& ids, const Tensor& targets,
+                                      LanguageModelState& state,
+                                      const LanguageModelContext& context) const {
+  return vocabulary_->loss(hidden(ids, state, context), targets, context.forward);
+}
+
+Tensor RecurrentLanguageModel::loss_sum(const Tensor& ids, const Tensor& targets,
+                                        LanguageModelState& state,
+                                        const LanguageModelContext& context) const {
+  const NoGradGuard no_grad;
+  return vocabulary_->loss_sum(hidden(ids, state, context).value(), targets, context.forward);
+}
+
+Variable RecurrentLanguageModel::logits(const Tensor& ids, LanguageModelState& state,
+                                        const LanguageModelContext& context) const {
+  return vocabulary_->scores(hidden(ids, state, context), context.forward);
 }
 
 Parameters RecurrentLanguageModel::parameters() const {
-  Parameters all{{"embedding.weight", embedding_}};
+  Parameters all = vocabulary_->embedding_parameters();
   append(all, "rnn", stack_->parameters());
-  all.push_back({"output.weight", output_weight_});
-  all.push_back({"output.bias", output_bias_});
+  const Parameters output = vocabulary_->output_parameters();
+  all.insert(all.end(), output.begin(), output.end());
   return all;
 }
 

@@ -1,34 +1,41 @@
-// The byte language model of the paper's section 4: embedding, SRU or SRU++ stack, softmax; and the
-// same on other recurrent layers.
+// The language model of the paper's section 4: embedding, SRU or SRU++ stack, softmax; and the same
+// on other layers.
 #pragma once
 
 #include "models/language_model.h"
 #include "models/recurrent_stack.h"
+#include "models/vocabulary_layers.h"
 
 namespace rondo {
 
-// ids -> embedding -> dropout -> stack -> dropout -> W h + b. Embedding and output are not tied;
-// both start uniform in +-`embedding_range`, the output bias at zero.
+// ids -> embedding -> dropout -> stack -> dropout -> softmax, both ends from VocabularyLayers.
 class RecurrentLanguageModel final : public LanguageModel {
  public:
-  RecurrentLanguageModel(std::int64_t vocabulary_size, std::int64_t embedding_size,
-                         double embedding_range, double dropout,
-                         std::unique_ptr<RecurrentStack> stack, Initializer& init);
+  RecurrentLanguageModel(std::unique_ptr<RecurrentStack> stack,
+                         std::unique_ptr<VocabularyLayers> vocabulary, double dropout);
 
+  Variable loss(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
+                const LanguageModelContext& context) const override;
+  Tensor loss_sum(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
+                  const LanguageModelContext& context) const override;
+  bool reads_ids_on_cpu() const override { return vocabulary_->reads_ids_on_cpu(); }
   Variable logits(const Tensor& ids, LanguageModelState& state,
                   const LanguageModelContext& context) const override;
   std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
                                                     std::int64_t window) const override;
   Parameters parameters() const override;
-  std::int64_t vocabulary_size() const override { return embedding_.size(0); }
+  std::int64_t vocabulary_size() const override { return vocabulary_->vocabulary_size(); }
 
  private:
   class Stream;  // models/recurrent_language_model_stream.cpp
 
-  double dropout_;
-  Variable embedding_;  // (V, d)
+  // h (T, B, D) of the last layer, after dropout. Moves `state` on past `ids`.
+  Variable hidden(const Tensor& ids, LanguageModelState& state,
+                  const LanguageModelContext& context) const;
+
   std::unique_ptr<RecurrentStack> stack_;
-  Variable output_weight_, output_bias_;  // (V, D), (V)
+  std::unique_ptr<VocabularyLayers> vocabulary_;
+  double dropout_;
 };
 
 }  // namespace rondo

@@ -1,6 +1,5 @@
 // From a config to a model. A new type of model: add it to ModelType, and a builder to the table.
 #include <array>
-#include <cmath>
 
 #include "models/language_model.h"
 #include "models/lstm.h"
@@ -67,14 +66,13 @@ std::unique_ptr<LanguageModel> build_language_model(const ModelConfig& config,
                                                     Initializer& init) {
   check(vocabulary_size >= 1, "[language model] a vocabulary of {} ids is not possible",
         vocabulary_size);
-  const std::int64_t width =
-      config.embedding_init == EmbeddingInit::hidden_size ? config.hidden_size : vocabulary_size;
-  const double range = std::sqrt(3.0 / static_cast<double>(width));
   for (const StackBuilder& builder : kStackBuilders) {
     if (builder.type == config.type) {
-      return std::make_unique<RecurrentLanguageModel>(vocabulary_size, config.hidden_size, range,
-                                                      config.dropout, builder.build(config, init),
-                                                      init);
+      auto stack = builder.build(config, init);
+      auto vocabulary =
+          build_vocabulary_layers(config, vocabulary_size, stack->output_size(), init);
+      return std::make_unique<RecurrentLanguageModel>(std::move(stack), std::move(vocabulary),
+                                                      config.dropout);
     }
   }
   fail("[language model] model type {} has no builder", static_cast<int>(config.type));

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "data/segment_feed.h"
-#include "ops/cross_entropy.h"
 
 namespace rondo {
 namespace {
@@ -31,7 +30,7 @@ EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8
                           const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
   const StreamBatcher batcher = batches(text, vocabulary, options);
   const Device device = model.parameters().front().variable.device();
-  const auto feed = feed_segments(batcher, device);
+  const auto feed = feed_segments(batcher, model.reads_ids_on_cpu() ? Device::cpu() : device);
   const NoGradGuard no_grad;
   const LanguageModelContext context{{}, options.window, options.window};
   LanguageModelState state;
@@ -40,8 +39,7 @@ EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8
   Tensor nats = Tensor::zeros({1}, DType::f64, device);
   for (std::int64_t i = 0; i < batcher.segments(); ++i) {
     const Segment segment = feed->segment(i);
-    const Variable logits = model.logits(segment.inputs, state, context);
-    nats.add_(cross_entropy_sum(logits.value(), segment.targets));
+    nats.add_(model.loss_sum(segment.inputs, segment.targets, state, context));
     result.tokens += segment.targets.numel();
     if (options.progress) {
       options.progress(result.tokens, batcher.positions() * options.batch_size);

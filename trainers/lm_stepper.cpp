@@ -1,6 +1,5 @@
 #include "trainers/lm_stepper.h"
 
-#include "ops/cross_entropy.h"
 #include "ops/elementwise.h"
 
 namespace rondo {
@@ -31,9 +30,9 @@ LmStepper::LmStepper(const Config& config, const ByteCorpus& corpus)
       device_(Device::parse(config.run.device)),
       corpus_(corpus),
       batches_(train_batches(config, corpus_)),
-      feed_(feed_segments(batches_, device_)),
       generator_(config.run.seed),
       model_(build(config, corpus_, device_, generator_)),
+      feed_(feed_segments(batches_, model_->reads_ids_on_cpu() ? Device::cpu() : device_)),
       parameters_(model_->parameters()),
       optimizer_(make_optimizer(config.optimizer, parameters_)) {
   if (config_.precision == Precision::f16) {
@@ -59,8 +58,7 @@ StepGradient LmStepper::compute_gradient() {
       state_ = {};
     }
     const Segment segment = feed_->segment(position_.segment++);
-    const Variable loss =
-        cross_entropy(model_->logits(segment.inputs, state_, context), segment.targets);
+    const Variable loss = model_->loss(segment.inputs, segment.targets, state_, context);
     backward(loss, loss_gradient);
     gradient.loss.add_(scale(Variable(loss.value().to(DType::f64)), 1.0 / pieces).value());
     gradient.tokens += segment.targets.numel();

@@ -67,9 +67,9 @@ class LmStepper {
   Device device_;
   ByteCorpus corpus_;  // owns the bytes that batches_ reads
   StreamBatcher batches_;
-  std::unique_ptr<SegmentFeed> feed_;
   Generator generator_;  // initial weights, then dropout
   std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<SegmentFeed> feed_;
   Parameters parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   LanguageModelState state_;

@@ -54,8 +54,7 @@ int main() try {
     context.memory_length = streams.unroll;
     for (std::int64_t i = 0; i < batches.segments(); ++i) {
       const rondo::Segment segment = batches.segment(i);
-      const rondo::Variable nats =
-          rondo::cross_entropy(model->logits(segment.inputs, state, context), segment.targets);
+      const rondo::Variable nats = model->loss(segment.inputs, segment.targets, state, context);
       rondo::zero_grads(parameters);
       rondo::backward(nats);
       optimizer->step(optimizer_config.lr, rondo::clip_factor(rondo::grad_norm(parameters), 1.0));

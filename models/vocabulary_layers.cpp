@@ -1,0 +1,20 @@
+#include "models/vocabulary_layers.h"
+
+#include <cmath>
+
+#include "models/full_softmax.h"
+
+namespace rondo {
+
+std::unique_ptr<VocabularyLayers> build_vocabulary_layers(const ModelConfig& config,
+                                                          std::int64_t vocabulary_size,
+                                                          std::int64_t state_size,
+                                                          Initializer& init) {
+  const std::int64_t width =
+      config.embedding_init == EmbeddingInit::hidden_size ? config.hidden_size : vocabulary_size;
+  const double range = std::sqrt(3.0 / static_cast<double>(width));
+  return std::make_unique<FullSoftmax>(vocabulary_size, config.hidden_size, state_size, range,
+                                       config.tie_weights, init);
+}
+
+}  // namespace rondo
