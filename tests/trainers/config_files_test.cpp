@@ -139,6 +139,7 @@ TEST_CASE("the runs of a sweep differ in attention alone", "[config][cpu]") {
   const auto without_attention = [](const std::string& name) {
     Config config = shipped(name);
     config.run.folder.clear();
+    config.published = {};
     config.model.attention_every_n_layers.reset();
     config.model.attention_last_n_layers.reset();
     config.model.attention_layers.reset();
