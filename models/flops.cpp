@@ -23,14 +23,22 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
   const auto projection = static_cast<double>(config.projection_size);
   const double rows = steps * batch;
   const double planes = 3.0 * hidden;
+  const double pairs = batch * (steps * memory + steps * (steps + 1.0) / 2.0);
 
   TrainingFlops flops;
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
-    if (config.type == ModelType::lstm) {
+    if (config.type == ModelType::lstm || config.type == ModelType::sha_lstm) {
       const double gates = 4.0 * hidden;
       flops.layer_products += product(rows, hidden, gates) +
                               product_without_input_gradient(batch, hidden, gates) +
                               product(rows - batch, hidden, gates);
+      if (config.type == ModelType::sha_lstm) {
+        flops.layer_products += product(rows, hidden, static_cast<double>(config.inner_size));
+      }
+      if (layer_attends(config, layer)) {
+        flops.layer_products += product(rows, hidden, hidden) + product(1.0, hidden, 2.0 * hidden);
+        flops.attention += 6.0 * 2.0 * pairs * hidden;
+      }
       continue;
     }
     if (config.projection_size == 0) {
@@ -41,7 +49,6 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
     if (layer_attends(config, layer)) {
       flops.layer_products += product_without_input_gradient(memory * batch, hidden, projection) +
                               product((memory + steps) * batch, projection, 2.0 * projection);
-      const double pairs = batch * (steps * memory + steps * (steps + 1.0) / 2.0);
       flops.attention += 6.0 * 2.0 * pairs * projection;
     }
   }

@@ -41,6 +41,9 @@ struct TrainingFlops {
 //                        rows; attention
 //   LSTM                 d -> 4d twice on R rows, of the input and of h of the position before; for
 //                        B of the latter without the gradient of the input, where the past ends
+//   SHA-LSTM             as LSTM, and d -> inner_size on R rows
+//   SHA-LSTM attending   as well d -> d on R rows, d -> 2d on one row; attention, with d in place
+//                        of n
 //   attention            position t (from 0) of a stream sees M + t + 1 positions, so B (T M +
 //                        T (T + 1) / 2) pairs are visible. A pair costs 2 n in each of two
 //                        products forward (score, weighted sum) and four backward (gradients of

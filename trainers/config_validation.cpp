@@ -50,14 +50,8 @@ void check_belongs(const Section& given, ModelType type, const Origins& origins)
   }
 }
 
-void check_attention(const ModelConfig& config, const Origins& origins) {
-  require(config.projection_size >= 1, origins, "model.projection_size",
-          "expected a whole number from 1, for model.type is srupp; found {}",
-          config.projection_size);
-  require(config.projection_size % config.num_heads == 0, origins, "model.num_heads",
-          "expected a divisor of model.projection_size ({}), found {}", config.projection_size,
-          config.num_heads);
-
+// Of the types that let one choose which layers attend.
+void check_attending_layers(const ModelConfig& config, const Origins& origins) {
   std::vector<std::string_view> given;
   if (config.attention_every_n_layers) {
     given.emplace_back("model.attention_every_n_layers");
@@ -95,6 +89,27 @@ void check_attention(const ModelConfig& config, const Origins& origins) {
       previous = layer;
     }
   }
+}
+
+void check_srupp(const ModelConfig& config, const Origins& origins) {
+  require(config.projection_size >= 1, origins, "model.projection_size",
+          "expected a whole number from 1, for model.type is srupp; found {}",
+          config.projection_size);
+  require(config.projection_size % config.num_heads == 0, origins, "model.num_heads",
+          "expected a divisor of model.projection_size ({}), found {}", config.projection_size,
+          config.num_heads);
+  check_attending_layers(config, origins);
+}
+
+void check_sha_lstm(const ModelConfig& config, const Origins& origins) {
+  require(config.inner_size >= 1 && config.inner_size % config.hidden_size == 0, origins,
+          "model.inner_size",
+          "expected a multiple of model.hidden_size ({}), for model.type is sha_lstm; found {}",
+          config.hidden_size, config.inner_size);
+  require(config.hidden_size % config.num_heads == 0, origins, "model.num_heads",
+          "expected a divisor of model.hidden_size ({}), found {}", config.hidden_size,
+          config.num_heads);
+  check_attending_layers(config, origins);
 }
 
 void check_schedule(const Config& config, const Origins& origins) {
@@ -137,7 +152,9 @@ void validate(const ModelConfig& config, const Origins& origins) {
   check_limits(section, origins);
   check_belongs(section, config.type, origins);
   if (config.type == ModelType::srupp) {
-    check_attention(config, origins);
+    check_srupp(config, origins);
+  } else if (config.type == ModelType::sha_lstm) {
+    check_sha_lstm(config, origins);
   }
 }
 
