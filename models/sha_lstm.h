@@ -37,7 +37,7 @@ struct ShaLstmOptions {
   double dropout = 0.0;
   double attention_dropout = 0.0;  // on attention weights
   // Whether layer i (from 0) attends; unset: the last but one, as in the paper.
-  std::function<bool(std::int64_t layer)> attends;
+  std::function<bool(std::int64_t layer)> attends = {};
 };
 
 struct ShaAttentionWeights {
