@@ -281,11 +281,12 @@ bool Field::known_to(ModelType type) const {
 }
 
 std::string Field::known_to_names() const {
-  std::vector<std::string_view> names;
-  for (const ModelType type : only_for) {
-    names.push_back(type_name(type));
+  std::string names;
+  for (std::size_t i = 0; i < only_for.size(); ++i) {
+    const std::string_view between = i == 0 ? "" : i + 1 < only_for.size() ? ", " : " or ";
+    names += fmt::format("{}{}", between, type_name(only_for[i]));
   }
-  return fmt::format("{}", fmt::join(names, " or "));
+  return names;
 }
 
 Section list_settings(ModelConfig& config) { return {"model", fields(config)}; }

@@ -58,7 +58,7 @@ struct Field {
   bool in_limits() const;
   // Whether a model of `type` knows the setting.
   bool known_to(ModelType type) const;
-  // The names of only_for: "sru or srupp"; empty where all know it.
+  // The names of only_for: "sru, srupp or lstm"; empty where all know it.
   std::string known_to_names() const;
 };
 
@@ -67,7 +67,7 @@ struct Section {
   std::vector<Field> fields;
 };
 
-// "sru", "srupp" or "lstm", as in a configuration.
+// "sru", "srupp", ..., as in a configuration.
 std::string_view type_name(ModelType type);
 
 // The settings of `config`, which must outlive them, in the order in which people meet them.
