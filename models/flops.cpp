@@ -12,6 +12,20 @@ double product(double rows, double in, double out) {
   return product_without_input_gradient(rows, in, out) + 2.0 * rows * in * out;
 }
 
+double output_products(const ModelConfig& config, std::int64_t vocabulary_size, double rows) {
+  const auto hidden = static_cast<double>(config.hidden_size);
+  if (config.softmax == SoftmaxType::full) {
+    return product(rows, hidden, static_cast<double>(vocabulary_size));
+  }
+  const auto row_size =
+      static_cast<double>(config.embedding_size > 0 ? config.embedding_size : config.hidden_size);
+  const auto& cutoffs = config.cutoffs;
+  const std::int64_t head = cutoffs && !cutoffs->empty()
+                                ? cutoffs->front() + static_cast<std::int64_t>(cutoffs->size())
+                                : vocabulary_size;
+  return 2.0 * product(rows, row_size, hidden) + product(rows, row_size, static_cast<double>(head));
+}
+
 }  // namespace
 
 TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_size,
@@ -52,7 +66,7 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
       flops.attention += 6.0 * 2.0 * pairs * projection;
     }
   }
-  flops.output = product(rows, hidden, static_cast<double>(vocabulary_size));
+  flops.output = output_products(config, vocabulary_size, rows);
   return flops;
 }
 

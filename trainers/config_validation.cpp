@@ -112,6 +112,35 @@ void check_sha_lstm(const ModelConfig& config, const Origins& origins) {
   check_attending_layers(config, origins);
 }
 
+void check_softmax(const ModelConfig& config, const Origins& origins) {
+  if (config.softmax == SoftmaxType::full) {
+    const ModelConfig untouched;
+    const auto only_adaptive = [&](std::string_view key, bool unset) {
+      require(unset, origins, key,
+              "only an adaptive softmax has this setting; remove it or set model.softmax: "
+              "adaptive");
+    };
+    only_adaptive("model.cutoffs", !config.cutoffs);
+    only_adaptive("model.embedding_size", config.embedding_size == untouched.embedding_size);
+    only_adaptive("model.div_val", config.div_val == untouched.div_val);
+    only_adaptive("model.tie_projections", config.tie_projections == untouched.tie_projections);
+    only_adaptive("model.embedding_dropout",
+                  config.embedding_dropout == untouched.embedding_dropout);
+    return;
+  }
+  require(!config.tie_weights, origins, "model.tie_weights",
+          "the rows of an adaptive softmax are always those of its embedding; remove it");
+  require(config.cutoffs && !config.cutoffs->empty(), origins, "model.cutoffs",
+          "expected the first id of every cluster but the first, for model.softmax is adaptive, "
+          "like [20000, 40000, 200000]; found none");
+  std::int64_t previous = 0;
+  for (const std::int64_t cutoff : *config.cutoffs) {
+    require(cutoff > previous, origins, "model.cutoffs",
+            "expected each id once and in increasing order, found {} after {}", cutoff, previous);
+    previous = cutoff;
+  }
+}
+
 void check_schedule(const Config& config, const Origins& origins) {
   const ScheduleConfig& schedule = config.schedule;
   const std::int64_t steps = config.training.steps;
@@ -156,6 +185,7 @@ void validate(const ModelConfig& config, const Origins& origins) {
   } else if (config.type == ModelType::sha_lstm) {
     check_sha_lstm(config, origins);
   }
+  check_softmax(config, origins);
 }
 
 void require_device(const Config& config) {
