@@ -270,10 +270,10 @@ void dot(const T* a, const T* b, double* scratch, ComputeType<T>* y, std::int64_
 // Names every launcher of one type, so that the compiler makes them.
 template <typename T>
 struct Instances {
-  static constexpr auto all =
-      std::tuple(&add_signed<T>, &multiply<T>, &scale<T>, &scale_by<T>, &add_scaled<T>, &spread<T>,
-                 &activate<Sigmoid, T>, &activate<Tanh, T>, &activate_gradient<Sigmoid, T>,
-                 &activate_gradient<Tanh, T>, &sum<T>, &dot<T>);
+  static constexpr auto all = std::tuple(
+      &add_signed<T>, &multiply<T>, &scale<T>, &scale_by<T>, &add_scaled<T>, &spread<T>,
+      &activate<Sigmoid, T>, &activate<Tanh, T>, &activate<Relu, T>, &activate_gradient<Sigmoid, T>,
+      &activate_gradient<Tanh, T>, &activate_gradient<Relu, T>, &sum<T>, &dot<T>);
 };
 template struct Instances<float>;
 template struct Instances<double>;

@@ -12,6 +12,37 @@ double product(double rows, double in, double out) {
   return product_without_input_gradient(rows, in, out) + 2.0 * rows * in * out;
 }
 
+// Pairs of a position and one that it sees, of `steps` positions after `memory` others.
+double visible_pairs(double steps, double memory) {
+  return steps * memory + steps * (steps + 1.0) / 2.0;
+}
+
+// What all layers of a Transformer need.
+TrainingFlops transformer_flops(const ModelConfig& config, const SegmentSize& segment) {
+  const bool relative = config.type == ModelType::transformer_xl;
+  const auto layers = static_cast<double>(config.num_layers);
+  const auto batch = static_cast<double>(segment.batch_size);
+  const auto steps = static_cast<double>(segment.unroll);
+  const auto memory = relative ? static_cast<double>(segment.memory_length) : 0.0;
+  const auto hidden = static_cast<double>(config.hidden_size);
+  const auto inner = static_cast<double>(config.inner_size);
+  const double heads =
+      config.head_size > 0 ? static_cast<double>(config.num_heads * config.head_size) : hidden;
+  const double rows = steps * batch;
+  double layer = product(rows, hidden, heads) + product(rows, hidden, 2.0 * heads) +
+                 product(rows, heads, hidden) + product(rows, hidden, inner) +
+                 product(rows, inner, hidden);
+  if (relative) {
+    layer += product_without_input_gradient(memory * batch, hidden, 2.0 * heads) +
+             product_without_input_gradient(memory + steps, hidden, heads);
+  }
+  const double products_of_pairs = relative ? 9.0 : 6.0;
+  TrainingFlops flops;
+  flops.layer_products = layers * layer;
+  flops.attention = layers * products_of_pairs * 2.0 * batch * visible_pairs(steps, memory) * heads;
+  return flops;
+}
+
 }  // namespace
 
 TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_size,
@@ -25,6 +56,11 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
   const double planes = 3.0 * hidden;
 
   TrainingFlops flops;
+  if (config.type == ModelType::transformer || config.type == ModelType::transformer_xl) {
+    flops = transformer_flops(config, segment);
+    flops.output = product(rows, hidden, static_cast<double>(vocabulary_size));
+    return flops;
+  }
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     if (config.type == ModelType::lstm) {
       const double gates = 4.0 * hidden;
@@ -41,8 +77,7 @@ TrainingFlops training_flops(const ModelConfig& config, std::int64_t vocabulary_
     if (layer_attends(config, layer)) {
       flops.layer_products += product_without_input_gradient(memory * batch, hidden, projection) +
                               product((memory + steps) * batch, projection, 2.0 * projection);
-      const double pairs = batch * (steps * memory + steps * (steps + 1.0) / 2.0);
-      flops.attention += 6.0 * 2.0 * pairs * projection;
+      flops.attention += 6.0 * 2.0 * batch * visible_pairs(steps, memory) * projection;
     }
   }
   flops.output = product(rows, hidden, static_cast<double>(vocabulary_size));

@@ -336,6 +336,8 @@ Variable sigmoid(const Variable& x) { return activate<Sigmoid>("sigmoid", x); }
 
 Variable tanh(const Variable& x) { return activate<Tanh>("tanh", x); }
 
+Variable relu(const Variable& x) { return activate<Relu>("relu", x); }
+
 Variable sum(const Variable& x) { return scaled_sum("sum", x, 1.0); }
 
 Variable mean(const Variable& x) {

@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/reduce.h"
+#include "cuda_kernels/elementwise.h"
 #include "cuda_kernels/stepping.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/sru_scan.h"
@@ -144,6 +145,22 @@ void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tens
       [&](auto stream) {
         cuda::add_scaled_step(a.device_data<float>(), alpha.device_data<float>(),
                               b.device_data<float>(), y.device_data<float>(), a.numel(), stream);
+      });
+}
+
+void relu_step(Tensor& x) {
+  run_on(
+      x.device(),
+      [&] {
+        float* to = x.data<float>();
+#pragma omp simd
+        for (std::int64_t i = 0; i < x.numel(); ++i) {
+          to[i] = Relu::value(to[i]);
+        }
+      },
+      [&](auto stream) {
+        float* to = x.device_data<float>();
+        cuda::activate<Relu>(static_cast<const float*>(to), to, x.numel(), stream);
       });
 }
 
