@@ -49,12 +49,11 @@ Variable RecurrentLanguageModel::hidden(const Tensor& ids, LanguageModelState& s
                                         const LanguageModelContext& context) const {
   check(ids.defined() && ids.shape().rank() == 2, "[LanguageModel] ids must have shape (T, B)");
   const auto layers = static_cast<std::size_t>(stack_->num_layers());
-  check(state.at_start() || state.c.size() == (stack_->carries_c() ? layers : 0),
-        "[LanguageModel] the state has {} c, this model of {} layers has {}", state.c.size(),
-        layers, stack_->carries_c() ? layers : 0);
-  check(state.memory.size() <= layers,
-        "[LanguageModel] the state is of a model with {} layers, this one has {}",
-        state.memory.size(), layers);
+  for (const std::size_t found :
+       {stack_->carries_c() ? state.c.size() : layers, std::max(state.memory.size(), layers)}) {
+    check(state.at_start() || found == layers,
+          "[LanguageModel] the state is of a model with {} layers, this one has {}", found, layers);
+  }
   if (!state.memory.empty()) {
     state.memory.resize(layers);
   }

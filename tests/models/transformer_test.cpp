@@ -166,9 +166,9 @@ TEST_CASE("a state of a Transformer is known by its name", "[models][transformer
     LanguageModelState of_srupp;
     srupp->logits(ids, of_srupp, context);
     REQUIRE_THAT(error_of([&] { model->logits(ids, of_srupp, context); }),
-                 ContainsSubstring("the state has 3 c, this model of 3 layers has 0"));
+                 ContainsSubstring("the state has a c or an h"));
     REQUIRE_THAT(error_of([&] { srupp->logits(ids, back, context); }),
-                 ContainsSubstring("the state has 0 c, this model of 3 layers has 3"));
+                 ContainsSubstring("a model with 0 layers, this one has 3"));
   }
 }
 
@@ -184,7 +184,7 @@ TEST_CASE("a few steps of training lower the loss of a Transformer", "[models][t
     const auto model = build_language_model(config, kVocabulary, init);
     LanguageModelState state;
     std::vector<double> losses;
-    for (int step = 0; step < 60; ++step) {
+    for (int step = 0; step < 150; ++step) {
       const LanguageModelContext context{{true, &generator, Precision::f32}, 8, 0};
       const std::int64_t start = step % 2 * 8;
       if (start == 0) {
@@ -198,7 +198,7 @@ TEST_CASE("a few steps of training lower the loss of a Transformer", "[models][t
         INFO(parameter.name);
         REQUIRE(parameter.variable.grad().defined());
         Tensor step_taken = parameter.variable.grad().clone();
-        parameter.variable.value().add_(scale(Variable(step_taken), -0.1).value());
+        parameter.variable.value().add_(scale(Variable(step_taken), -0.3).value());
         parameter.variable.zero_grad();
       }
     }
