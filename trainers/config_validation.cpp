@@ -141,6 +141,26 @@ void check_softmax(const ModelConfig& config, const Origins& origins) {
   }
 }
 
+void check_transformer(const ModelConfig& config, const Origins& origins) {
+  require(config.inner_size >= 1, origins, "model.inner_size",
+          "expected a whole number from 1, for model.type is {}; found {}", type_name(config.type),
+          config.inner_size);
+  require(config.head_size > 0 || config.hidden_size % config.num_heads == 0, origins,
+          "model.num_heads",
+          "expected a divisor of model.hidden_size ({}), found {}; or set model.head_size",
+          config.hidden_size, config.num_heads);
+}
+
+// Position numbers beyond those of training would mean nothing to a plain Transformer.
+void check_transformer_window(const Config& config, const Origins& origins) {
+  require(config.model.type != ModelType::transformer ||
+              config.evaluation.unroll <= config.training.unroll,
+          origins, "evaluation.unroll",
+          "expected at most training.unroll ({}), for model.type transformer numbers its "
+          "positions; found {}",
+          config.training.unroll, config.evaluation.unroll);
+}
+
 void check_schedule(const Config& config, const Origins& origins) {
   const ScheduleConfig& schedule = config.schedule;
   const std::int64_t steps = config.training.steps;
@@ -185,6 +205,9 @@ void validate(const ModelConfig& config, const Origins& origins) {
   } else if (config.type == ModelType::sha_lstm) {
     check_sha_lstm(config, origins);
   }
+  if (config.type == ModelType::transformer || config.type == ModelType::transformer_xl) {
+    check_transformer(config, origins);
+  }
   check_softmax(config, origins);
 }
 
@@ -204,6 +227,7 @@ void validate(const Config& config, const Origins& origins) {
   validate(config.model, origins);
   check_device(config, origins);
   check_schedule(config, origins);
+  check_transformer_window(config, origins);
   require(config.optimizer.momentum == 0 || config.optimizer.type == OptimizerType::sgd, origins,
           "optimizer.momentum", "only sgd has this setting; remove it or set optimizer.type: sgd");
   require(!config.data.corpus.empty(), origins, "data.corpus",
