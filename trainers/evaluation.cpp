@@ -7,28 +7,23 @@
 namespace rondo {
 namespace {
 
-StreamBatcher batches(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
-                      const EvaluationOptions& options) {
-  if (options.max_tokens > 0) {
-    text = text.first(std::min(text.size(), static_cast<std::size_t>(options.max_tokens) + 1));
-  }
+StreamBatcher batches(const TokenText& text, const EvaluationOptions& options) {
   StreamOptions streams;
   streams.batch_size = options.batch_size;
   streams.unroll = options.window;
   streams.allow_short = true;
-  return StreamBatcher(text, vocabulary, streams);
+  return {options.max_tokens > 0 ? text.first(options.max_tokens + 1) : text, streams};
 }
 
 }  // namespace
 
-void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
-                    const EvaluationOptions& options) {
-  batches(text, vocabulary, options);
+void require_enough(const TokenText& text, const EvaluationOptions& options) {
+  batches(text, options);
 }
 
-EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
-                          const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
-  const StreamBatcher batcher = batches(text, vocabulary, options);
+EvaluationResult evaluate(const LanguageModel& model, const TokenText& text,
+                          const EvaluationOptions& options) {
+  const StreamBatcher batcher = batches(text, options);
   const Device device = model.parameters().front().variable.device();
   const auto feed = feed_segments(batcher, model.reads_ids_on_cpu() ? Device::cpu() : device);
   const NoGradGuard no_grad;

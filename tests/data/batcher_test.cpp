@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "tests/support/testing.h"
 
 using namespace rondo;
@@ -109,7 +109,7 @@ TEST_CASE("a stream that is a whole number of segments has no tail", "[data][bat
 }
 
 TEST_CASE("at batch 1 an evaluation predicts every byte but the first", "[data][batcher]") {
-  const ByteCorpus corpus = ByteCorpus::open("builtin");
+  const Corpus corpus = Corpus::open("builtin");
   const auto bytes = corpus.split(Split::dev);
   const StreamBatcher batcher(bytes, corpus.vocabulary(), {.batch_size = 1, .unroll = 1000});
   std::vector<std::int32_t> targets;

@@ -97,7 +97,7 @@ TEST_CASE("a run leaves its settings, figures and checkpoints", "[trainers][lm_t
   REQUIRE(best.description.corpus == config.data.corpus);
   EvaluationOptions options;
   options.window = config.training.unroll;
-  const ByteCorpus& corpus = trainer.corpus();
+  const Corpus& corpus = trainer.corpus();
   for (const auto& [split, told] :
        {std::pair(Split::dev, summary.dev), std::pair(Split::test, summary.test)}) {
     const EvaluationResult result =

@@ -161,7 +161,7 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
   runs.train(c);
   const LoadedModel trained = load_model(load_checkpoint(runs.path("two")));
 
-  const ByteCorpus corpus = ByteCorpus::open(c.data.corpus);
+  const Corpus corpus = Corpus::open(c.data.corpus);
   Generator generator(c.run.seed);
   Initializer init(generator, test_device());
   const auto model = build_language_model(c.model, corpus.vocabulary().size(), init);

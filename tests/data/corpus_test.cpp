@@ -1,4 +1,4 @@
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 
 #include <nlohmann/json.hpp>
 
@@ -29,13 +29,13 @@ std::filesystem::path prepare(const TemporaryFolder& folder) {
 }
 
 std::string error_opening(const std::filesystem::path& folder) {
-  return error_of([&] { ByteCorpus::open(folder.string()); });
+  return error_of([&] { Corpus::open(folder.string()); });
 }
 
 }  // namespace
 
 TEST_CASE("the built-in corpus holds the repository's files, each in one split", "[data][corpus]") {
-  const ByteCorpus corpus = ByteCorpus::open("builtin");
+  const Corpus corpus = Corpus::open("builtin");
   REQUIRE(corpus.name() == "builtin");
   REQUIRE(corpus.complete());
   for (const char* file :
@@ -52,7 +52,7 @@ TEST_CASE("the built-in corpus holds the repository's files, each in one split",
 }
 
 TEST_CASE("the built-in corpus has a vocabulary of all its splits", "[data][corpus]") {
-  const ByteCorpus corpus = ByteCorpus::open("builtin");
+  const Corpus corpus = Corpus::open("builtin");
   for (const Split split : kSplits) {
     INFO(name(split));
     REQUIRE_FALSE(corpus.split(split).empty());
@@ -66,8 +66,8 @@ TEST_CASE("the built-in corpus has a vocabulary of all its splits", "[data][corp
 }
 
 TEST_CASE("a corpus can be made of text in memory, and copies outlive it", "[data][corpus]") {
-  auto corpus = std::make_unique<ByteCorpus>(ByteCorpus::from("mine", "abc", "bd", ""));
-  const ByteCorpus copy = *corpus;
+  auto corpus = std::make_unique<Corpus>(Corpus::from("mine", "abc", "bd", ""));
+  const Corpus copy = *corpus;
   corpus.reset();
   REQUIRE(copy.name() == "mine");
   REQUIRE(text_of(copy.split(Split::train)) == "abc");
@@ -78,7 +78,7 @@ TEST_CASE("a corpus can be made of text in memory, and copies outlive it", "[dat
 
 TEST_CASE("a prepared folder opens as a corpus", "[data][corpus]") {
   const TemporaryFolder folder;
-  const ByteCorpus corpus = ByteCorpus::open(prepare(folder).string());
+  const Corpus corpus = Corpus::open(prepare(folder).string());
   REQUIRE(corpus.name() == "song");
   REQUIRE(corpus.complete());
   REQUIRE(std::string(text_of(corpus.split(Split::train))) +
@@ -132,7 +132,7 @@ TEST_CASE("opening refuses a corpus.json it cannot trust", "[data][corpus]") {
   REQUIRE_THAT(error_with_value("/splits/dev/bytes", -1), ContainsSubstring("bytes"));
 
   write_file_atomically(manifest_path(corpus), good);
-  REQUIRE_NOTHROW(ByteCorpus::open(corpus.string()));
+  REQUIRE_NOTHROW(Corpus::open(corpus.string()));
 }
 
 TEST_CASE("opening refuses splits that do not match corpus.json", "[data][corpus]") {
