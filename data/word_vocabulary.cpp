@@ -59,9 +59,9 @@ WordVocabulary::WordVocabulary(std::string lines) {
           "[WordVocabulary] entry {} is {}; expected a word without white space",
           data->words.size() + 1, shown(word));
     const auto id = static_cast<std::int32_t>(data->words.size());
-    check(data->ids.emplace(word, id).second,
-          "[WordVocabulary] the word {} is there twice, as entries {} and {}", shown(word),
-          data->ids[word] + 1, id + 1);
+    const auto [place, is_new] = data->ids.emplace(word, id);
+    check(is_new, "[WordVocabulary] the word {} is there twice, as entries {} and {}", shown(word),
+          place->second + 1, id + 1);
     data->words.push_back(word);
   });
   for (const std::string_view name : {kUnknownWord, std::string_view("<UNK>")}) {
