@@ -33,14 +33,20 @@ TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
   }
 }
 
-TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume]") {
+TEST_CASE("LSTMs learn, and go on where they were stopped", "[trainers][resume]") {
   const TinyRuns runs;
+  const ModelType type = GENERATE(ModelType::lstm, ModelType::sha_lstm);
+  INFO("SHA-LSTM " << (type == ModelType::sha_lstm));
   const auto config = [&](const std::string& name) {
     Config c = runs.config(name);
-    c.model.type = ModelType::lstm;
+    c.model.type = type;
     c.model.projection_size = 0;
-    c.model.attention_dropout = 0.0;
     c.model.hidden_size = 12;
+    if (type == ModelType::sha_lstm) {
+      c.model.inner_size = 24;
+    } else {
+      c.model.attention_dropout = 0.0;
+    }
     c.optimizer.type = OptimizerType::adam;
     c.optimizer.lr = 0.1;
     c.optimizer.weight_decay = 0.0;
@@ -56,7 +62,7 @@ TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume
   }
   REQUIRE(losses.size() == 30);
   REQUIRE(losses.back() < 0.5 * losses.front());  // the text repeats itself every seven bytes
-  runs.train(config("stopped"), false, 7);        // within an epoch: h and c are carried over
+  runs.train(config("stopped"), false, 7);  // within an epoch: h, c and memory are carried over
   runs.train(config("stopped"), true);
   runs.require_same("straight", "stopped");
 }
