@@ -275,7 +275,7 @@ struct Instances {
       std::tuple(&add_signed<T>, &multiply<T>, &scale<T>, &scale_by<T>, &add_scaled<T>, &spread<T>,
                  &activate<Sigmoid, T>, &activate<Tanh, T>, &activate_gradient<Sigmoid, T>,
                  &activate_gradient<Tanh, T>, &activate<Gelu, T>, &activate_gradient<Gelu, T>,
-                 &sum<T>, &dot<T>);
+                 &activate<Relu, T>, &activate_gradient<Relu, T>, &sum<T>, &dot<T>);
 };
 template struct Instances<float>;
 template struct Instances<double>;

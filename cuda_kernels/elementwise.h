@@ -45,7 +45,7 @@ void add_scaled(const T* x, const ComputeType<T>* alpha, const T* y, T* out, std
 template <typename T>
 void spread(const T* value, double factor, T* y, std::int64_t count, Stream stream);
 
-// y[i] = Function::value(x[i]); Function is Sigmoid, Tanh or Gelu
+// y[i] = Function::value(x[i]); Function is Sigmoid, Tanh, Gelu or Relu
 // (core/scalar/activation.h).
 template <typename Function, typename T>
 void activate(const T* x, T* y, std::int64_t count, Stream stream);

@@ -7,6 +7,8 @@
 #include "models/sha_lstm.h"
 #include "models/sru.h"
 #include "models/srupp.h"
+#include "models/transformer.h"
+#include "models/transformer_xl.h"
 
 namespace rondo {
 namespace {
@@ -61,6 +63,27 @@ std::unique_ptr<RecurrentStack> build_sha_lstm(const ModelConfig& config, Initia
   return std::make_unique<ShaLstmStack>(options, init);
 }
 
+TransformerOptions transformer_options(const ModelConfig& config) {
+  TransformerOptions options;
+  options.hidden_size = config.hidden_size;
+  options.num_layers = config.num_layers;
+  options.num_heads = config.num_heads;
+  options.head_size =
+      config.head_size > 0 ? config.head_size : config.hidden_size / config.num_heads;
+  options.inner_size = config.inner_size;
+  options.dropout = config.dropout;
+  options.attention_dropout = config.attention_dropout;
+  return options;
+}
+
+std::unique_ptr<RecurrentStack> build_transformer(const ModelConfig& config, Initializer& init) {
+  return std::make_unique<TransformerStack>(transformer_options(config), init);
+}
+
+std::unique_ptr<RecurrentStack> build_transformer_xl(const ModelConfig& config, Initializer& init) {
+  return std::make_unique<TransformerXlStack>(transformer_options(config), init);
+}
+
 struct StackBuilder {
   ModelType type;
   std::unique_ptr<RecurrentStack> (*build)(const ModelConfig&, Initializer&);
@@ -71,6 +94,8 @@ constexpr std::array kStackBuilders = {
     StackBuilder{ModelType::srupp, build_srupp},
     StackBuilder{ModelType::lstm, build_lstm},
     StackBuilder{ModelType::sha_lstm, build_sha_lstm},
+    StackBuilder{ModelType::transformer, build_transformer},
+    StackBuilder{ModelType::transformer_xl, build_transformer_xl},
 };
 
 }  // namespace

@@ -340,6 +340,8 @@ Variable tanh(const Variable& x) { return activate<Tanh>("tanh", x); }
 
 Variable gelu(const Variable& x) { return activate<Gelu>("gelu", x); }
 
+Variable relu(const Variable& x) { return activate<Relu>("relu", x); }
+
 Variable sum(const Variable& x) { return scaled_sum("sum", x, 1.0); }
 
 Variable mean(const Variable& x) {

@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/reduce.h"
 #include "core/scalar/activation.h"
+#include "cuda_kernels/elementwise.h"
 #include "cuda_kernels/stepping.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/sru_scan.h"
@@ -168,6 +169,22 @@ void add_gelu_chunks_step(const Tensor& x, Tensor& y) {
       [&](auto stream) {
         cuda::add_gelu_chunks_step(x.device_data<float>(), y.device_data<float>(), streams_of(y),
                                    chunks, size, stream);
+      });
+}
+
+void relu_step(Tensor& x) {
+  run_on(
+      x.device(),
+      [&] {
+        float* to = x.data<float>();
+#pragma omp simd
+        for (std::int64_t i = 0; i < x.numel(); ++i) {
+          to[i] = Relu::value(to[i]);
+        }
+      },
+      [&](auto stream) {
+        float* to = x.device_data<float>();
+        cuda::activate<Relu>(static_cast<const float*>(to), to, x.numel(), stream);
       });
 }
 

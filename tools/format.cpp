@@ -53,8 +53,7 @@ std::string format_model(const ModelConfig& model) {
                             : count == model.num_layers ? std::string("all")
                                                         : attending;
   constexpr std::array<std::string_view, 6> kNames = {
-      // as in ModelType
-      "SRU", "SRU++", "LSTM", "SHA-LSTM", "Transformer", "Transformer-XL"};
+      "SRU", "SRU++", "LSTM", "SHA-LSTM", "Transformer", "Transformer-XL"};  // as in ModelType
   std::string text =
       fmt::format("{}, {} layers of {}", kNames.at(static_cast<std::size_t>(model.type)),
                   model.num_layers, model.hidden_size);

@@ -57,6 +57,19 @@ struct Sigmoid {
   }
 };
 
+// max(x, 0); NaN stays.
+struct Relu {
+  static constexpr bool keeps_input = false;
+  template <typename T>
+  static RONDO_HOST_DEVICE T value(T x) {
+    return x < T(0) ? T(0) : x;
+  }
+  template <typename T>
+  static RONDO_HOST_DEVICE T derivative(T y) {
+    return y > T(0) ? T(1) : T(0);
+  }
+};
+
 struct Tanh {
   static constexpr bool keeps_input = false;
   template <typename T>

@@ -77,6 +77,19 @@ TEST_CASE("operations of a step are as counted by hand", "[models][flops]") {
   REQUIRE(flops(heads) == flops(attending_in({1, 2, 3})));
 }
 
+TEST_CASE("an adaptive softmax counts as for ids of its first cluster", "[models][flops]") {
+  ModelConfig config = small(ModelType::sru, 0);
+  config.softmax = SoftmaxType::adaptive;
+  config.cutoffs = std::vector<std::int64_t>{2, 3};
+  config.embedding_size = 6;
+  // 6 rows: 6 x 8 twice, and 6 x 4 for two ids and two clusters.
+  REQUIRE(training_flops(config, kVocabulary, {2, 3, 3}).output ==
+          2 * 6 * 6 * 6 * 8 + 6 * 6 * 6 * 4);
+  config.embedding_size = 0;  // 8
+  REQUIRE(training_flops(config, kVocabulary, {2, 3, 3}).output ==
+          2 * 6 * 6 * 8 * 8 + 6 * 6 * 8 * 4);
+}
+
 TEST_CASE("without memory only the segment's own half is attended to", "[models][flops]") {
   const TrainingFlops flops = training_flops(attending_in({2}), kVocabulary, {2, 3, 0});
   REQUIRE(flops.layer_products == 3 * 4608 + 6 * 6 * 4 * 8);

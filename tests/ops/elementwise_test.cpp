@@ -25,6 +25,7 @@ const std::vector<NamedFunction> kFunctions = {
     {"sigmoid", [](auto in) { return sigmoid(in[0]); }, 1},
     {"tanh", [](auto in) { return rondo::tanh(in[0]); }, 1},
     {"gelu", [](auto in) { return gelu(in[0]); }, 1},
+    {"relu", [](auto in) { return relu(in[0]); }, 1},
     {"sum", [](auto in) { return sum(in[0]); }, 1},
     {"mean", [](auto in) { return mean(in[0]); }, 1},
 };
@@ -63,6 +64,8 @@ TEST_CASE("sigmoid and tanh are right from end to end of their range", "[ops][el
   }
   REQUIRE(y.values<double>()[1] > 0.0);  // e^-700: small, not lost
   const float nan = std::numeric_limits<float>::quiet_NaN();
+  REQUIRE(std::isnan(relu(Variable(Tensor::full({1}, nan))).value().item()));
+  REQUIRE(relu(Variable(Tensor::full({1}, -2.5))).value().item() == 0.0);
   REQUIRE(std::isnan(sigmoid(Variable(Tensor::full({1}, nan))).value().item()));
 }
 

@@ -47,6 +47,12 @@ Config unusual_config() {
   c.model.attention_layer_norm = false;
   c.model.attention_normalize_after = false;
   c.model.embedding_init = EmbeddingInit::vocabulary;
+  c.model.softmax = SoftmaxType::adaptive;
+  c.model.cutoffs = {{20, 300}};
+  c.model.embedding_size = 48;
+  c.model.div_val = 2;
+  c.model.tie_projections = false;
+  c.model.embedding_dropout = 0.3;
   c.training = {.steps = std::numeric_limits<std::int64_t>::max(),
                 .batch_size = 3,
                 .unroll = 5,
@@ -237,6 +243,32 @@ TEST_CASE("text that is not a configuration is an error with its line", "[config
           "x.yaml:3: training: expected a map of settings, found nothing");
   REQUIRE_THAT(error_in("[a]: 3\n"),
                ContainsSubstring("x.yaml:1: expected the name of a setting, found a list"));
+}
+
+TEST_CASE("settings of the softmax that contradict each other are reported", "[config][cpu]") {
+  const std::string adaptive = "softmax: adaptive\n  ";
+  REQUIRE(parse(kMinimal + "  " + adaptive + "cutoffs: [20, 40]\n").model.cutoffs ==
+          std::vector<std::int64_t>{20, 40});
+  REQUIRE_THAT(model_error(adaptive + "div_val: 2"),
+               ContainsSubstring("model.cutoffs: expected the first id of every cluster but the "
+                                 "first, for model.softmax is adaptive") &&
+                   ContainsSubstring("found none"));
+  REQUIRE_THAT(model_error(adaptive + "cutoffs: []"), ContainsSubstring("found none"));
+  REQUIRE(model_error(adaptive + "cutoffs: [40, 20]") ==
+          "x.yaml:4: model.cutoffs: expected each id once and in increasing order, found 20 after "
+          "40");
+  REQUIRE_THAT(model_error(adaptive + "cutoffs: [20, 20]"), ContainsSubstring("found 20 after 20"));
+  REQUIRE(model_error(adaptive + "cutoffs: [20]\n  tie_weights: true") ==
+          "x.yaml:5: model.tie_weights: the rows of an adaptive softmax are always those of its "
+          "embedding; remove it");
+  REQUIRE(parse(kMinimal + "  tie_weights: true\n").model.tie_weights);
+  for (const std::string line : {"cutoffs: [20]", "embedding_size: 8", "div_val: 2",
+                                 "tie_projections: false", "embedding_dropout: 0.1"}) {
+    REQUIRE(model_error(line) ==
+            fmt::format("x.yaml:3: model.{}: only an adaptive softmax has this setting; remove it "
+                        "or set model.softmax: adaptive",
+                        line.substr(0, line.find(':'))));
+  }
 }
 
 TEST_CASE("settings that contradict each other are reported where they stand", "[config][cpu]") {
