@@ -83,6 +83,33 @@ TEST_CASE("SHA-LSTM parameters are named, and one layer attends", "[models][sha_
               .attends(1));
 }
 
+TEST_CASE("a SHA-LSTM starts with attention and Boom all but shut", "[models][sha_lstm]") {
+  Generator generator(1);
+  Initializer init(generator, test_device());
+  const ShaLstmStack stack({.hidden_size = 20, .num_layers = 1, .inner_size = 60}, init);
+  const Parameters p = stack.parameters();
+  const auto largest = [&](const std::string& name) {
+    const Tensor values = on_cpu(parameter(p, "layers.0." + name).value());
+    double most = 0.0;
+    for (const float value : values.values<float>()) {
+      most = std::max(most, std::abs(static_cast<double>(value)));
+    }
+    return most;
+  };
+  const double range = 0.1 * std::sqrt(3.0 / 20);
+  for (const char* name :
+       {"boom.weight", "attention.query.weight", "attention.value_gate_transform.weight"}) {
+    INFO(name);
+    REQUIRE(largest(name) <= range * (1 + 1e-6));
+    REQUIRE(largest(name) > 0.9 * range);
+  }
+  for (const char* name : {"boom.bias", "attention.query.bias", "attention.query_gate",
+                           "attention.key_gate", "attention.value_gate"}) {
+    INFO(name);
+    REQUIRE(largest(name) == 0.0);
+  }
+}
+
 TEST_CASE("a SHA-LSTM layer is what its paper says", "[models][sha_lstm]") {
   Generator generator(3);
   const ShaLstmStack stack =

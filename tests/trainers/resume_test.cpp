@@ -72,6 +72,14 @@ TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume
   });
 }
 
+TEST_CASE("a SHA-LSTM learns, and goes on where it was stopped", "[trainers][resume]") {
+  require_learns_and_resumes([](ModelConfig& model) {
+    model.type = ModelType::sha_lstm;
+    model.projection_size = 0;
+    model.inner_size = 2 * model.hidden_size;
+  });
+}
+
 TEST_CASE("an adaptive softmax learns, and goes on where it was stopped", "[trainers][resume]") {
   require_learns_and_resumes([](ModelConfig& model) {
     model.softmax = SoftmaxType::adaptive;
