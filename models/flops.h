@@ -41,6 +41,15 @@ struct TrainingFlops {
 //                        rows; attention
 //   LSTM                 d -> 4d twice on R rows, of the input and of h of the position before; for
 //                        B of the latter without the gradient of the input, where the past ends
+//   SHA-LSTM             as LSTM, and d -> inner_size on R rows
+//   SHA-LSTM attending   as well d -> d on R rows, d -> 2d on one row; attention, with d in place
+//                        of n
+//   Transformer          n here the heads together, f = inner_size. d -> n (queries), d -> 2n (keys
+//   and
+//                        values), n -> d, d -> f, f -> d on R rows; attention without memory
+//   Transformer-XL       the same; d -> 2n also on M B rows of memory, without the gradient of the
+//                        input; d -> n of M + T sinusoids, likewise; attention with the score of
+//                        the distance, a third product forward and two more backward
 //   attention            position t (from 0) of a stream sees M + t + 1 positions, so B (T M +
 //                        T (T + 1) / 2) pairs are visible. A pair costs 2 n in each of two
 //                        products forward (score, weighted sum) and four backward (gradients of

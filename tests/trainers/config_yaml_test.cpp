@@ -67,7 +67,10 @@ Config unusual_config() {
                  .eps = 1e-300,
                  .weight_decay = 1.7976931348623157e308,
                  .momentum = 0.9};
-  c.schedule = {.type = ScheduleType::constant, .warmup_steps = 11, .total_steps = 13};
+  c.schedule = {.type = ScheduleType::constant,
+                .warmup_steps = 11,
+                .warmup_from_zero = true,
+                .total_steps = 13};
   c.evaluation = {.every = 0, .unroll = 9, .batch_size = 4, .max_tokens = 77, .test_at_end = false};
   c.checkpoint.every = 0;
   c.logging = {.every = 3, .tensorboard = false};
@@ -309,6 +312,18 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
                      ContainsSubstring("only a model of type sru or srupp has this setting, and "
                                        "model.type is lstm"));
   }
+  const auto sha_lstm_error = [](const std::string& lines) {
+    return error_in("model:\n  type: sha_lstm\n  hidden_size: 8\n" + lines);
+  };
+  REQUIRE_THAT(sha_lstm_error(""),
+               ContainsSubstring("x.yaml: model.inner_size: expected a multiple of "
+                                 "model.hidden_size (8), for model.type is sha_lstm; found 0"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 12\n"),
+               ContainsSubstring("x.yaml:4: model.inner_size"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 16\n  num_heads: 3\n"),
+               ContainsSubstring("expected a divisor of model.hidden_size (8), found 3"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 16\n  attention_layers: [11]\n"),
+               ContainsSubstring("expected layers from 1 to model.num_layers (10), found 11"));
   REQUIRE_THAT(model_error("type: lstm"), ContainsSubstring("x.yaml:2: model.projection_size"));
   REQUIRE(error_in(kMinimal + "schedule:\n  warmup_steps: 9\ntraining:\n  steps: 8\n") ==
           "x.yaml:4: schedule.warmup_steps: expected at most all 8 steps, found 9");
