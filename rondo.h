@@ -14,6 +14,8 @@
 #include "data/corpus.h"
 #include "data/byte_vocabulary.h"
 #include "data/prepare.h"
+#include "models/adaptive_softmax.h"
+#include "models/full_softmax.h"
 #include "models/generation.h"
 #include "models/language_model.h"
 #include "models/lstm.h"

@@ -391,8 +391,8 @@ void run_lm_train(Golden& golden) {
   optimizer_config.lr = golden.number("lr");
   optimizer_config.weight_decay = golden.number("weight_decay");
   const auto optimizer = make_optimizer(optimizer_config, parameters);
-  const ScheduleConfig schedule{ScheduleType::cosine, golden.integer("warmup_steps"),
-                                golden.integer("cosine_t_max")};
+  const ScheduleConfig schedule{.warmup_steps = golden.integer("warmup_steps"),
+                                .total_steps = golden.integer("cosine_t_max")};
   const Tensor tokens = golden.tensor("tokens");
   const std::int64_t unroll = golden.integer("unroll");
   const std::int64_t steps = golden.integer("steps");
