@@ -50,7 +50,7 @@ LanguageModelState LanguageModelState::from_named(const std::vector<NamedTensor>
           "'{}' is no part of a language model's state; the checkpoint is of another version",
           named.name);
   }
-  state.memory.resize(state.c.size());
+  state.memory.resize(std::max(state.memory.size(), state.c.size()));
   return state;
 }
 

@@ -13,11 +13,11 @@ namespace rondo {
 // What a text's past has left behind, cut from the graph. A new state stands at the start of a
 // text.
 struct LanguageModelState {
-  std::vector<Tensor> c;       // per layer, (B, D); empty at the start
+  std::vector<Tensor> c;       // per layer, (B, D); empty at the start, and with Transformers
   std::vector<Tensor> h;       // LSTM: per layer, (B, D); empty with other models
   std::vector<Tensor> memory;  // per layer, (M, B, d); undefined where nothing attends
 
-  bool at_start() const { return c.empty(); }
+  bool at_start() const { return c.empty() && h.empty() && memory.empty(); }
   // The tensors under names, for checkpoints; and back. Throws Error when a name is not known.
   std::vector<NamedTensor> named() const;
   static LanguageModelState from_named(const std::vector<NamedTensor>& tensors);
@@ -28,7 +28,8 @@ struct LanguageModelContext {
   // How many positions the attending layers remember after this call (M).
   std::int64_t memory_length = 0;
   // Evaluation's mask: every position sees at most this many before its own. 0, for training: all
-  // of memory and segment up to its own.
+  // of memory and segment up to its own. Positions are then best read evaluation_segment(window) at
+  // a time.
   std::int64_t window = 0;
 };
 
@@ -59,6 +60,8 @@ class LanguageModel {
   // The sum over positions, without a gradient, f64 {1} on the model's device: for evaluation.
   virtual Tensor loss_sum(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
                           const LanguageModelContext& context) const = 0;
+  // How many positions evaluation with `window` reads at a time.
+  virtual std::int64_t evaluation_segment(std::int64_t window) const { return window; }
   // Whether ids and targets are looked at on the CPU, whatever the device: best left there.
   virtual bool reads_ids_on_cpu() const { return false; }
   // Scores (T, B, V) of the id after each of `ids`, (T, B) i32: log-probabilities, up to a constant

@@ -48,9 +48,15 @@ RecurrentLanguageModel::RecurrentLanguageModel(std::unique_ptr<RecurrentStack> s
 Variable RecurrentLanguageModel::hidden(const Tensor& ids, LanguageModelState& state,
                                         const LanguageModelContext& context) const {
   check(ids.defined() && ids.shape().rank() == 2, "[LanguageModel] ids must have shape (T, B)");
-  check(state.at_start() || static_cast<std::int64_t>(state.c.size()) == stack_->num_layers(),
-        "[LanguageModel] the state is of a model with {} layers, this one has {}", state.c.size(),
-        stack_->num_layers());
+  const auto layers = static_cast<std::size_t>(stack_->num_layers());
+  for (const std::size_t found :
+       {stack_->carries_c() ? state.c.size() : layers, std::max(state.memory.size(), layers)}) {
+    check(state.at_start() || found == layers,
+          "[LanguageModel] the state is of a model with {} layers, this one has {}", found, layers);
+  }
+  if (!state.memory.empty()) {
+    state.memory.resize(layers);
+  }
   StackInputs inputs;
   inputs.x =
       dropout_in_training(vocabulary_->embed(ids, context.forward), dropout_, context.forward);
@@ -66,7 +72,8 @@ Variable RecurrentLanguageModel::hidden(const Tensor& ids, LanguageModelState& s
 
   state.memory.resize(out.inputs.size());
   for (std::size_t i = 0; i < out.inputs.size(); ++i) {
-    if (stack_->attends(static_cast<std::int64_t>(i)) && context.memory_length > 0) {
+    if (stack_->attends(static_cast<std::int64_t>(i)) && out.inputs[i].defined() &&
+        context.memory_length > 0) {
       state.memory[i] = remember(state.memory[i], out.inputs[i].value(), context.memory_length);
     } else {
       state.memory[i] = Tensor();

@@ -18,6 +18,9 @@ class RecurrentLanguageModel final : public LanguageModel {
                 const LanguageModelContext& context) const override;
   Tensor loss_sum(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
                   const LanguageModelContext& context) const override;
+  std::int64_t evaluation_segment(std::int64_t window) const override {
+    return stack_->evaluation_segment(window);
+  }
   bool reads_ids_on_cpu() const override { return vocabulary_->reads_ids_on_cpu(); }
   Variable logits(const Tensor& ids, LanguageModelState& state,
                   const LanguageModelContext& context) const override;

@@ -39,8 +39,9 @@ const Tensor& RecurrentLanguageModel::Stream::prefill(const Tensor& ids) {
   const NoGradGuard no_grad;
   LanguageModelState state;
   Variable h;  // (T, B or 1, D)
-  for (std::int64_t start = 0; start < ids.size(0); start += window_) {
-    const std::int64_t length = std::min(window_, ids.size(0) - start);
+  const std::int64_t segment = model_.evaluation_segment(window_);
+  for (std::int64_t start = 0; start < ids.size(0); start += segment) {
+    const std::int64_t length = std::min(segment, ids.size(0) - start);
     h = model_.hidden(ids.narrow(start, length), state, {{}, window_, window_});
   }
   stack_->restore(state.c, state.h, state.memory);

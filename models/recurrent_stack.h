@@ -15,7 +15,8 @@ struct StackInputs {
   Variable x;                    // (T, B, input)
   std::vector<Variable> c0;      // per layer, (B, D); empty for zeros
   std::vector<Variable> h0;      // LSTM: per layer, (B, D); empty for zeros
-  std::vector<Variable> memory;  // per layer, (M, B, layer input); empty, or undefined, for none
+  // Per layer, (M, B, layer input); empty, or undefined, for none.
+  std::vector<Variable> memory;
   AttentionMask mask;            // key_padding is made from the two below
   Tensor mask_pad;               // (T, B), bool: true is padding; undefined for none
   Tensor memory_mask_pad;        // (M, B), bool
@@ -23,9 +24,10 @@ struct StackInputs {
 
 struct StackOutputs {
   Variable h;                    // (T, B, D) of the last layer
-  std::vector<Variable> c;       // per layer, (B, D)
+  std::vector<Variable> c;       // per layer, (B, D); empty if the stack carries none
   std::vector<Variable> h_last;  // LSTM: per layer, (B, D); empty where c is all of the state
-  std::vector<Variable> inputs;  // per layer, (T, B, layer input): what becomes memory
+  // Per layer, (T, B, layer input): what becomes memory. Undefined where none is to be kept.
+  std::vector<Variable> inputs;
 };
 
 // A stack that takes a batch of streams one position at a time, from the beginning of their texts.
@@ -53,6 +55,10 @@ class RecurrentStack {
   virtual std::int64_t output_size() const = 0;
   // Whether somebody must keep the memory of layer `layer` (from 0).
   virtual bool attends(std::int64_t layer) const = 0;
+  // Whether every layer hands a c on; a stack that only attends has none.
+  virtual bool carries_c() const { return true; }
+  // How many positions evaluation with `window` reads at a time.
+  virtual std::int64_t evaluation_segment(std::int64_t window) const { return window; }
 };
 
 }  // namespace rondo

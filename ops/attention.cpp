@@ -1,13 +1,11 @@
 #include "ops/attention.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/parallel.h"
 #include "ops/attention_gpu.h"
-#include "ops/cpu/dropout_mask.h"
+#include "ops/attention_rows.h"
 #include "ops/cpu/gemm.h"
-#include "ops/cpu/softmax.h"
 
 namespace rondo {
 namespace {
@@ -19,9 +17,6 @@ using cpu::Transpose;
 constexpr std::int64_t kBlock = 128;
 
 using Range = ContextRange;
-
-// Bytes of the dropout mask of one query.
-std::int64_t mask_bytes(const AttentionCall& a) { return cpu::dropout_mask_bytes(a.context); }
 
 // Pointers to one head of one batch entry. Rows of q and out are `q_stride` apart, of k and v
 // `kv_stride`; probabilities are (T, C).
@@ -64,49 +59,6 @@ void for_each_head(const AttentionCall& a, const Body& body) {
   } else {
     run(0, count);
   }
-}
-
-// Turns the scores of query i over `shown` into probabilities; the rest of the block's range stays
-// or becomes zero. `row` is the row of all C scores.
-template <typename T>
-void softmax_row(const AttentionCall& a, std::int64_t b, std::int64_t i, Range shown, T* row) {
-  const Range visible = a.visible(i, i + 1);
-  std::fill(row + shown.begin, row + visible.begin, T(0));
-  std::fill(row + visible.end, row + shown.end, T(0));
-  if (a.mask.additive.defined()) {
-    const T* additive = a.mask.additive.data<T>() + i * a.context;
-    for (std::int64_t j = visible.begin; j < visible.end; ++j) {
-      row[j] += additive[j];
-    }
-  }
-  if (a.mask.key_padding.defined()) {
-    const bool* padding = a.mask.key_padding.data<bool>();
-    for (std::int64_t j = visible.begin; j < visible.end; ++j) {
-      if (padding[j * a.batch + b]) {
-        row[j] = -std::numeric_limits<T>::infinity();
-      }
-    }
-  }
-  cpu::softmax_in_place(row + visible.begin, visible.size());
-}
-
-// The dropout mask of query i over `shown`, as bits of its whole row of C positions.
-void make_mask(const AttentionCall& a, std::int64_t head_index, std::int64_t i, Range shown,
-               std::uint8_t* bits) {
-  const std::int64_t first = shown.begin / cpu::kDropoutGroup;
-  const std::int64_t last = cpu::dropout_groups(shown.end);
-  const std::int64_t row = (head_index * a.queries + i) * cpu::dropout_groups(a.context);
-  cpu::make_dropout_mask(a.stream, static_cast<float>(a.dropout), row + first, last - first,
-                         bits + cpu::dropout_mask_bytes(first * cpu::kDropoutGroup));
-}
-
-// to[j] = from[j] / (1 - p) or 0, j in `shown`, as the bits of the row say. Begins at a whole byte
-// of them: a few elements before `shown` are moved too, which nobody reads.
-template <typename T>
-void drop(const AttentionCall& a, const std::uint8_t* bits, Range shown, const T* from, T* to) {
-  const std::int64_t begin = shown.begin / 8 * 8;
-  cpu::apply_dropout_mask(bits + begin / 8, static_cast<T>(1.0 / (1.0 - a.dropout)), from + begin,
-                          shown.end - begin, to + begin);
 }
 
 // Probabilities (T, C) and output of one head.

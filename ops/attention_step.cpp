@@ -45,6 +45,26 @@ AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int
   log_sums_ = make({all, pieces_});
 }
 
+void AttentionCache::tell_distances(const DistanceScores& distances) {
+  check_shape("AttentionCache", "r", distances.r, {slots_, heads_ * head_size_});
+  check_shape("AttentionCache", "u", distances.content_bias, {heads_, head_size_});
+  check_shape("AttentionCache", "v", distances.position_bias, {heads_, head_size_});
+  const Device device = keys_.device();
+  content_bias_ = distances.content_bias;
+  position_bias_ = distances.position_bias;
+  const Tensor given = distances.r.to(Device::cpu());
+  Tensor r = Tensor::empty({heads_, slots_, head_size_});
+  for (std::int64_t h = 0; h < heads_; ++h) {
+    for (std::int64_t distance = 0; distance < slots_; ++distance) {
+      const float* from = given.data<float>() + ((slots_ - 1 - distance) * heads_ + h) * head_size_;
+      std::copy_n(from, head_size_, r.data<float>() + (h * slots_ + distance) * head_size_);
+    }
+  }
+  r_ = r.to(device);
+  distance_queries_ = Tensor::empty({streams_ * heads_, head_size_}, DType::f32, device);
+  distance_scores_ = Tensor::empty({streams_ * heads_, slots_}, DType::f32, device);
+}
+
 void AttentionCache::store_row(const float* kv, std::int64_t stream, std::int64_t slot) {
   const std::int64_t size = heads_ * head_size_;
   for (std::int64_t h = 0; h < heads_; ++h) {
@@ -102,9 +122,24 @@ void AttentionCache::attend_piece(const float* q, std::int64_t head, std::int64_
   const std::int64_t first = head * slots_ + begin;
   float* scores = scores_.data<float>() + first;
   cpu::rows_dot(keys_.data<float>() + first * head_size_, count, head_size_, q, 1, scores, count);
+  if (r_.defined()) {
+    const float* distance_scores = distance_scores_.data<float>() + head * slots_;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t distance = newest_ - (begin + i);
+      scores[i] += distance_scores[distance < 0 ? distance + slots_ : distance];
+    }
+  }
   log_sums_.data<float>()[head * pieces_ + piece] = cpu::softmax_in_place(scores, count);
   cpu::weighted_rows(values_.data<float>() + first * head_size_, count, head_size_, scores,
                      partial_.data<float>() + (head * pieces_ + piece) * head_size_);
+}
+
+void AttentionCache::score_distances(std::int64_t head, std::int64_t piece) {
+  const std::int64_t begin = piece * kPiece;
+  const std::int64_t count = std::min(kPiece, filled_ - begin);
+  cpu::rows_dot(r_.data<float>() + (head % heads_ * slots_ + begin) * head_size_, count, head_size_,
+                distance_queries_.data<float>() + head * head_size_, 1,
+                distance_scores_.data<float>() + head * slots_ + begin, count);
 }
 
 void AttentionCache::attend(const Tensor& q, Tensor& out) {
@@ -126,11 +161,26 @@ void AttentionCache::attend(const Tensor& q, Tensor& out) {
 }
 
 void AttentionCache::attend_on_cpu(const Tensor& q, float scale, Tensor& out) {
-  std::transform(q.data<float>(), q.data<float>() + q.numel(), queries_.data<float>(),
-                 [=](float x) { return x * scale; });
+  const float* from = q.data<float>();
+  const auto scaled_queries = [&](const Tensor& bias, Tensor& to) {
+    const float* b = bias.defined() ? bias.data<float>() : nullptr;
+    const std::int64_t period = heads_ * head_size_;
+    for (std::int64_t i = 0; i < q.numel(); ++i) {
+      to.data<float>()[i] = scale * (b == nullptr ? from[i] : from[i] + b[i % period]);
+    }
+  };
+  scaled_queries(content_bias_, queries_);
   const std::int64_t pieces = pieces_of(filled_, Device::cpu());
   const std::int64_t all = streams_ * heads_;
   const std::int64_t grain = kElements / (2 * kPiece * head_size_) + 1;
+  if (r_.defined()) {
+    scaled_queries(position_bias_, distance_queries_);
+    parallel_for(0, all * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        score_distances(i / pieces, i % pieces);
+      }
+    });
+  }
   parallel_for(0, all * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t head = i / pieces;

@@ -5,8 +5,14 @@
 
 namespace rondo {
 
-// Keys and values of the last positions of a batch of streams. With no positional encoding the
-// order of the positions means nothing, so a new one takes the place of the oldest. f32.
+// What makes scores depend on distances (ops/relative_attention.h), f32.
+struct DistanceScores {
+  Tensor r;                            // (D, n): D - 1, ..., 1, 0, with D the positions kept
+  Tensor content_bias, position_bias;  // u and v, (heads, head size)
+};
+
+// Keys and values of the last positions of a batch of streams. A new one takes the place of the
+// oldest. f32.
 class AttentionCache {
  public:
   // `positions` are kept, that of the query included; n = `size` over all heads. On `device`, as
@@ -14,6 +20,9 @@ class AttentionCache {
   AttentionCache(std::int64_t streams, std::int64_t size, std::int64_t num_heads,
                  std::int64_t positions, Device device = Device::cpu());
 
+  // From now on scores depend on distances: ops/relative_attention.h, with a window of the
+  // positions kept less 1.
+  void tell_distances(const DistanceScores& distances);
   // Forgets all, then keeps kv (M, B, 2n), M at most the positions kept, or (M, 1, 2n): the same
   // for every stream.
   void fill(const Tensor& kv);
@@ -30,6 +39,8 @@ class AttentionCache {
   void store(const Tensor& kv, std::int64_t given, std::int64_t first);
   void store_row(const float* kv, std::int64_t stream, std::int64_t slot);
   void attend_on_cpu(const Tensor& q, float scale, Tensor& out);
+  // Scores of the distances of piece `piece`.
+  void score_distances(std::int64_t head, std::int64_t piece);
   // Attention of one head of one stream over piece `piece` of its positions.
   void attend_piece(const float* q, std::int64_t head, std::int64_t piece);
 
@@ -37,7 +48,10 @@ class AttentionCache {
   std::int64_t filled_ = 0, newest_ = -1;  // known on the CPU, wherever the positions are
   Tensor keys_, values_;                   // (B * heads, slots, head size)
   Tensor queries_;                         // (B * heads, head size), scaled; on the CPU only
-  Tensor scores_;                          // (B * heads, slots); on the CPU only
+  // With distances alone: rows of distances 0, 1, ... (heads, slots, head size), biases (heads,
+  // head size), and q + v, scaled, and scores of distances as above.
+  Tensor r_, content_bias_, position_bias_, distance_queries_, distance_scores_;
+  Tensor scores_;    // (B * heads, slots); on the CPU only
   Tensor partial_;   // (B * heads, pieces, head size): results over one piece each
   Tensor log_sums_;  // (B * heads, pieces): the logarithm of each piece's sum of exponentials
 };

@@ -25,6 +25,13 @@ void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y);
 // y = a + alpha * b, with alpha (1). y may be a or b.
 void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tensor& y);
 
+// y (B, d) += the sum over c of gelu(x[:, c*d : (c+1)*d]): the chunks of x (B, c*d), which a
+// feed-forward part adds up instead of multiplying them (models/sha_lstm.h).
+void add_gelu_chunks_step(const Tensor& x, Tensor& y);
+
+// x = max(x, 0)
+void relu_step(Tensor& x);
+
 // One step of the recurrence: u (B, k*D), x (B, D) or undefined, weight_c (2*D) and bias (2*D) as
 // in SruScanInputs; c (B, D) is moved on, h (B, D) written. One direction only.
 void sru_step(const Tensor& u, const Tensor& x, const Tensor& weight_c, const Tensor& bias,

@@ -12,7 +12,8 @@
 namespace rondo {
 
 struct EvaluationOptions {
-  std::int64_t window = 256;    // M: positions read at a time, and how far back attention sees
+  std::int64_t window = 256;  // M: positions read at a time (a Transformer: half of them), and how
+                              // far back attention sees
   std::int64_t batch_size = 1;  // streams the text is cut into; the protocol is 1
   std::int64_t max_tokens = 0;  // only the first so many predictions; 0: all
   // Called after every window with the predictions made and wanted; may throw to stop.
