@@ -24,7 +24,7 @@ struct SweepOptions {
   bool dry_run = false;
 };
 
-// Shows the run that goes on as one line, with the sweep's count before it.
+// Shows the run that goes on as one line, without its evaluations: the table at the end has them.
 class SweepObserver final : public TrainingObserver {
  public:
   SweepObserver(ProgressDisplay& display, std::int64_t total_steps)
