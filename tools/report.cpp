@@ -96,11 +96,10 @@ std::vector<TableColumn> report_table(std::span<const RunReport> runs) {
                            [&](const RunReport& run) { return figure(run, measured(run)); }));
     table.push_back(column(fmt::format("{} published", split), goes[1], runs,
                            [&](const RunReport& run) { return figure(run, wanted(run)); }));
-    table.push_back(
-        column(fmt::format("{} difference", split), goes[2], runs, [&](const RunReport& run) {
-          const std::string text = figure(run, std::abs(difference(run)));
-          return text.empty() ? text : (difference(run) < 0 ? "-" : "+") + text;
-        }));
+    table.push_back(column(fmt::format("{} diff", split), goes[2], runs, [&](const RunReport& run) {
+      const std::string text = figure(run, std::abs(difference(run)));
+      return text.empty() ? text : (difference(run) < 0 ? "-" : "+") + text;
+    }));
   };
   add_split(
       "dev", {10, 6, 7}, [](const RunReport& run) { return run.figure(run.best_dev); },
@@ -137,7 +136,8 @@ std::string report_csv(std::span<const RunReport> runs) {
                                "published_name",
                                "published_dev",
                                "published_test",
-                               "difference",
+                               "dev_difference",
+                               "test_difference",
                                "published_parameters",
                                "published_cost"});
   for (const RunReport& run : runs) {

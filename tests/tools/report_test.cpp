@@ -82,8 +82,8 @@ TEST_CASE("a table has what was measured beside what was published", "[tools][re
   REQUIRE(column_of(table, "hours").cells[0] == "22.5");
   REQUIRE(column_of(table, "test BPC").cells == std::vector<std::string>{"1.039", ""});
   REQUIRE(column_of(table, "test published").cells == std::vector<std::string>{"1.030", ""});
-  REQUIRE(column_of(table, "test difference").cells == std::vector<std::string>{"+0.009", ""});
-  REQUIRE(column_of(table, "dev difference").cells == std::vector<std::string>{"-0.001", ""});
+  REQUIRE(column_of(table, "test diff").cells == std::vector<std::string>{"+0.009", ""});
+  REQUIRE(column_of(table, "dev diff").cells == std::vector<std::string>{"-0.001", ""});
   REQUIRE(column_of(table, "status").cells[1] == "step 40 of 100");
 
   // Bytes and words: each figure has its unit.
@@ -97,8 +97,8 @@ TEST_CASE("a table gives way to a narrow terminal in the order that is told", "[
   const std::vector<RunReport> runs{published_run(), run_of("b", 0.7)};
   const std::vector<TableColumn> table = report_table(runs);
   const std::vector<std::string> order{
-      "published cost", "tokens/s",       "tokens",         "hours",           "parameters",
-      "dev published",  "dev difference", "test published", "test difference", "dev BPC"};
+      "published cost", "tokens/s", "tokens",         "hours",     "parameters",
+      "dev published",  "dev diff", "test published", "test diff", "dev BPC"};
   std::size_t gone = 0;
   for (std::size_t width = 200; width >= 40; --width) {
     const std::vector<std::string> lines = lines_of(terminal_table(table, width));
