@@ -83,12 +83,11 @@ Axis y_axis(const std::vector<PlotLine>& lines) {
   double high_later = -low;
   double worst_end = -low;
   for (const PlotLine& line : lines) {
-    const double start = line.points.front().x;
     const double end = line.points.back().x;
     for (const PlotPoint& p : line.points) {
       low = std::min(low, p.y);
       high = std::max(high, p.y);
-      if (p.x >= start + 0.1 * (end - start)) {
+      if (p.x >= 0.1 * end) {
         high_later = std::max(high_later, p.y);
       }
     }

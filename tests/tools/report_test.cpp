@@ -61,6 +61,7 @@ const TableColumn& column_of(const std::vector<TableColumn>& table, const std::s
 void write_run(const std::filesystem::path& folder, const std::string& metrics) {
   std::filesystem::create_directories(folder);
   Config config;
+  config.model.projection_size = 4;
   config.training.steps = 4;
   config.evaluation.test_at_end = false;
   write_bytes(folder / "config.yaml", dump_config(config));
