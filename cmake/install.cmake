@@ -8,10 +8,11 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/rondo)
 
 install(TARGETS rondo EXPORT rondoTargets)
 install(TARGETS rondo_cli RUNTIME)
-# ops/cpu holds kernels that no public header includes.
+# No public header includes what is in ops/cpu, or yaml_document.h, which wants yaml-cpp's headers.
 install(DIRECTORY core autograd ops models data trainers
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo
-  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN cpu EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN cpu EXCLUDE
+  PATTERN yaml_document.h EXCLUDE)
 install(FILES rondo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/rondo)
 

@@ -1,6 +1,7 @@
 #include "tools/report.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -32,8 +33,12 @@ std::string figure_text(const RunReport& run, double figure) {
 
 double published(double figure) { return figure > 0.0 ? figure : std::nan(""); }
 
-// Measured minus published, on test.
-double difference(const RunReport& run) {
+// Measured minus published.
+double dev_difference(const RunReport& run) {
+  return run.figure(run.best_dev) - published(run.config.published.dev);
+}
+
+double test_difference(const RunReport& run) {
   return run.figure(run.test) - published(run.config.published.test);
 }
 
@@ -85,18 +90,23 @@ std::vector<TableColumn> report_table(std::span<const RunReport> runs) {
       column("hours", 4, runs, [](const RunReport& run) { return hours_text(run.seconds); }));
   table.push_back(column("tokens/s", 2, runs,
                          [&](const RunReport& run) { return count(run.tokens_per_second); }));
-  table.push_back(column("dev" + unit, 6, runs, [&](const RunReport& run) {
-    return figure(run, run.figure(run.best_dev));
-  }));
-  table.push_back(column("test" + unit, 0, runs,
-                         [&](const RunReport& run) { return figure(run, run.figure(run.test)); }));
-  table.push_back(column("published", 7, runs, [&](const RunReport& run) {
-    return figure(run, published(run.config.published.test));
-  }));
-  table.push_back(column("difference", 8, runs, [&](const RunReport& run) {
-    const std::string text = figure(run, std::abs(difference(run)));
-    return text.empty() ? text : (difference(run) < 0 ? "-" : "+") + text;
-  }));
+  const auto add_split = [&](std::string_view split, std::array<int, 3> goes, auto&& measured,
+                             auto&& wanted, auto&& difference) {
+    table.push_back(column(fmt::format("{}{}", split, unit), goes[0], runs,
+                           [&](const RunReport& run) { return figure(run, measured(run)); }));
+    table.push_back(column(fmt::format("{} published", split), goes[1], runs,
+                           [&](const RunReport& run) { return figure(run, wanted(run)); }));
+    table.push_back(column(fmt::format("{} diff", split), goes[2], runs, [&](const RunReport& run) {
+      const std::string text = figure(run, std::abs(difference(run)));
+      return text.empty() ? text : (difference(run) < 0 ? "-" : "+") + text;
+    }));
+  };
+  add_split(
+      "dev", {10, 6, 7}, [](const RunReport& run) { return run.figure(run.best_dev); },
+      [](const RunReport& run) { return published(run.config.published.dev); }, dev_difference);
+  add_split(
+      "test", {0, 8, 9}, [](const RunReport& run) { return run.figure(run.test); },
+      [](const RunReport& run) { return published(run.config.published.test); }, test_difference);
   table.push_back(column("published cost", 1, runs,
                          [](const RunReport& run) { return run.config.published.cost; }));
   table.back().left = true;
@@ -126,7 +136,8 @@ std::string report_csv(std::span<const RunReport> runs) {
                                "published_name",
                                "published_dev",
                                "published_test",
-                               "difference",
+                               "dev_difference",
+                               "test_difference",
                                "published_parameters",
                                "published_cost"});
   for (const RunReport& run : runs) {
@@ -152,7 +163,8 @@ std::string report_csv(std::span<const RunReport> runs) {
                       c.published.name,
                       raw(published(c.published.dev)),
                       raw(published(c.published.test)),
-                      raw(difference(run)),
+                      raw(dev_difference(run)),
+                      raw(test_difference(run)),
                       c.published.parameters > 0 ? std::to_string(c.published.parameters) : "",
                       c.published.cost});
   }

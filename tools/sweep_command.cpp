@@ -1,6 +1,9 @@
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cmath>
 #include <iostream>
+#include <limits>
 #include <map>
 
 #include "tools/commands.h"
@@ -21,7 +24,7 @@ struct SweepOptions {
   bool dry_run = false;
 };
 
-// Shows the run that goes on as one line, with the sweep's count before it.
+// Shows the run that goes on as one line, without its evaluations: the table at the end has them.
 class SweepObserver final : public TrainingObserver {
  public:
   SweepObserver(ProgressDisplay& display, const LmTrainer& trainer)
@@ -87,16 +90,29 @@ std::string_view text_of(SweepRunState state) {
   return "";
 }
 
-std::string settings_text(const SweepRun& run) {
+std::string settings_text(const std::vector<SettingOverride>& settings) {
   std::vector<std::string> texts;
-  for (const SettingOverride& setting : run.settings) {
+  for (const SettingOverride& setting : settings) {
     texts.push_back(fmt::format("{}={}", setting.key, setting.value));
   }
   return fmt::format("{}", fmt::join(texts, " "));
 }
 
+// What the sweep sets alike in all its runs.
+std::vector<SettingOverride> common_settings(const Sweep& sweep) {
+  std::vector<SettingOverride> common = sweep.runs.front().settings;
+  for (const SweepRun& run : sweep.runs) {
+    std::erase_if(common, [&run](const SettingOverride& setting) {
+      return std::find(run.settings.begin(), run.settings.end(), setting) == run.settings.end();
+    });
+  }
+  return common;
+}
+
 void print_plan(const Sweep& sweep, const std::vector<SweepRunState>& states) {
-  fmt::print("{}: {} runs in {}\n\n", sweep.name, sweep.runs.size(), sweep.folder.string());
+  const std::vector<SettingOverride> common = common_settings(sweep);
+  fmt::print("{}: {} runs in {}\n{}{}\n", sweep.name, sweep.runs.size(), sweep.folder.string(),
+             settings_text(common), common.empty() ? "" : "\n");
   std::vector<TableColumn> table = {{"run", true, 0, {}},
                                     {"parameters", false, 0, {}},
                                     {"state", true, 0, {}},
@@ -107,7 +123,11 @@ void print_plan(const Sweep& sweep, const std::vector<SweepRunState>& states) {
     table[0].cells.push_back(run.name);
     table[1].cells.push_back(format_count(static_cast<double>(counter.count_of(run.config))));
     table[2].cells.emplace_back(text_of(states[i]));
-    table[3].cells.push_back(settings_text(run));
+    std::vector<SettingOverride> own = run.settings;
+    std::erase_if(own, [&common](const SettingOverride& setting) {
+      return std::find(common.begin(), common.end(), setting) != common.end();
+    });
+    table[3].cells.push_back(settings_text(own));
   }
   fmt::print("{}", terminal_table(table, std::numeric_limits<std::size_t>::max()));
   for (const auto& [corpus, problem] : counter.missing()) {
@@ -123,10 +143,16 @@ void train(const SweepRun& run, ProgressDisplay& display, const StopSignals& sig
   LmTrainer trainer(run.config, /*resume=*/true);
   SweepObserver observer(display, trainer);
   const TrainingSummary summary = trainer.run(observer, [&signals] { return signals.requested(); });
-  display.clear();
-  if (summary.stopped) {
-    display.print_event(fmt::format("stopped at step {}; everything is saved", summary.steps));
+  const RunReport report = read_run(run.config.run.folder);
+  std::string line = summary.stopped
+                         ? fmt::format("stopped at step {}; everything is saved", summary.steps)
+                         : fmt::format("done in {}", format_duration(summary.seconds));
+  for (const auto& [split, nats] : {std::pair{"dev", report.best_dev}, {"test", report.test}}) {
+    if (std::isfinite(nats)) {
+      line += fmt::format(", {} {:.3f} {}", split, report.figure(nats), report.unit());
+    }
   }
+  display.print_event(line);
 }
 
 void print_report(const Sweep& sweep) {
@@ -163,8 +189,8 @@ void run_sweep(const SweepOptions& options) {
     const Terminal terminal = detect_terminal(1);
     for (std::size_t i = 0; i < sweep.runs.size() && !stopped; ++i) {
       const SweepRun& run = sweep.runs[i];
-      // Elsewhere than on a terminal, the first and the last step are enough.
-      ProgressDisplay display(std::cout, terminal, {run.config.training.steps});
+      // Elsewhere than on a terminal, a line at every quarter shows well enough that it goes on.
+      ProgressDisplay display(std::cout, terminal, {(run.config.training.steps + 3) / 4});
       const std::string head = fmt::format("[{}/{}] {}", i + 1, sweep.runs.size(), run.name);
       if (states[i] == SweepRunState::finished) {
         display.print_event(head + ": finished before");

@@ -31,6 +31,8 @@ struct SettingOverride {
   std::string key;    // "training.steps"
   std::string value;  // in YAML
   std::string where;  // what messages call it: "--set training.steps=5", "sweep.yaml:7"
+
+  friend bool operator==(const SettingOverride&, const SettingOverride&) = default;
 };
 
 // "section.key=value" as of the command line's --set.

@@ -18,11 +18,12 @@ constexpr double kBelow = 54;         // the x axis and its name
 constexpr double kLabelHeight = 18;   // of the names at the ends of lines
 constexpr double kLetterWidth = 6.8;  // at the size of the names, on average and a little more
 constexpr std::size_t kMostLetters = 36;
+constexpr double kValueEnd = 84;  // from the plot to the end of the value before a name
 
 // Okabe and Ito's colours without yellow, which white swallows.
 constexpr std::array<std::string_view, 6> kColours = {"#0072b2", "#d55e00", "#009e73",
                                                       "#cc79a7", "#000000", "#56b4e9"};
-constexpr std::array<std::string_view, 4> kDashes = {"", "7 4", "2 4", "9 3 2 3"};
+constexpr std::array<std::string_view, 4> kDashes = {"", "7 5", "0.5 5", "10 5 0.5 5"};
 
 struct Axis {
   double low = 0.0;
@@ -82,12 +83,11 @@ Axis y_axis(const std::vector<PlotLine>& lines) {
   double high_later = -low;
   double worst_end = -low;
   for (const PlotLine& line : lines) {
-    const double start = line.points.front().x;
     const double end = line.points.back().x;
     for (const PlotPoint& p : line.points) {
       low = std::min(low, p.y);
       high = std::max(high, p.y);
-      if (p.x >= start + 0.1 * (end - start)) {
+      if (p.x >= 0.1 * end) {
         high_later = std::max(high_later, p.y);
       }
     }
@@ -220,14 +220,9 @@ std::string dashes_of(std::size_t line) {
   return dashes.empty() ? "" : fmt::format(R"( stroke-dasharray="{}")", dashes);
 }
 
-// "1.648  name"
-std::string end_text(const PlotLine& line) {
+std::string last_value(const PlotLine& line) {
   const double last = line.points.back().y;
-  return fmt::format("{:.{}f}  {}", last,
-                     last < 10    ? 3
-                     : last < 100 ? 2
-                                  : 1,
-                     shortened(line.label, kMostLetters));
+  return fmt::format("{:.{}f}", last, last < 10 ? 3 : last < 100 ? 2 : 1);
 }
 
 void draw_names(Svg& svg, const std::vector<PlotLine>& lines, const Frame& frame) {
@@ -246,8 +241,12 @@ void draw_names(Svg& svg, const std::vector<PlotLine>& lines, const Frame& frame
     const std::array<std::pair<double, double>, 2> sample = {
         {{frame.right + 18, places[i]}, {frame.right + 40, places[i]}}};
     svg.line(sample, colour_of(i), 2.5, dashes_of(i));
-    svg.text(frame.right + 47, places[i] + 4, fmt::format(R"(font-size="12" fill="{}")", kInk),
-             end_text(lines[i]));
+    svg.text(frame.right + kValueEnd, places[i] + 4,
+             fmt::format(R"(font-size="12" fill="{}" text-anchor="end")", kFaintInk),
+             last_value(lines[i]));
+    svg.text(frame.right + kValueEnd + 9, places[i] + 4,
+             fmt::format(R"(font-size="12" fill="{}")", kInk),
+             shortened(lines[i].label, kMostLetters));
   }
 }
 
@@ -263,12 +262,12 @@ std::string draw_line_plot(const LinePlot& plot) {
   const std::vector<PlotLine> lines = drawable(plot);
   std::size_t longest = 0;
   for (const PlotLine& line : lines) {
-    longest = std::max(longest, letters_of(end_text(line)));
+    longest = std::max(longest, std::min(letters_of(line.label), kMostLetters + 1));
   }
   Frame frame;
   frame.x = x_axis(lines, plot.log_x);
   frame.y = y_axis(lines);
-  frame.right = kWidth - 58 - kLetterWidth * static_cast<double>(longest);
+  frame.right = kWidth - kValueEnd - 20 - kLetterWidth * static_cast<double>(longest);
   frame.bottom = kTop + std::max(350.0, kLabelHeight * static_cast<double>(lines.size()));
 
   const double height = frame.bottom + kBelow;

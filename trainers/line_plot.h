@@ -29,8 +29,8 @@ struct LinePlot {
 // An SVG document, 900 pixels wide and higher the more lines there are. Each line is named where it
 // ends, with its last value, behind a sample of its colour (of the Okabe-Ito palette, which colour
 // blindness leaves apart) and, from the seventh line on, its dashes. Lower is better: when the
-// start of the curves would press all the rest into less than half of the picture, it leaves it at
-// the top. The same plot gives the same text.
+// first tenth of the curves would press all the rest into less than half of the picture, it leaves
+// it at the top. The same plot gives the same text.
 std::string draw_line_plot(const LinePlot& plot);
 
 }  // namespace rondo

@@ -4,115 +4,15 @@
 #include <regex>
 
 #include "core/safetensors.h"
-#include "tests/support/process.h"
-#include "tests/support/temporary_folder.h"
-#include "tests/support/testing.h"
-#include "tools/format.h"
+#include "tests/support/program.h"
 
 using namespace rondo;
 using namespace rondo::testing;
 
-namespace {
-
-using Words = std::vector<std::string>;
-
-// What CLI11 exits with (CLI/Error.hpp).
-constexpr int kInvalid = 105;
-constexpr int kRequired = 106;
-constexpr int kUnexpected = 109;
-
-// However it ends, it is neither killed nor aborts.
-void require_orderly(const ProcessResult& result) {
-  INFO(result.out << result.err);
-  REQUIRE(result.exit_code < 128);
-  REQUIRE((result.out + result.err).find("terminate called") == std::string::npos);
-}
-
-ProcessResult rondo_does(Words words) {
-  words.insert(words.begin(), RONDO_BINARY);
-  ProcessResult result = run_process(words);
-  require_orderly(result);
-  return result;
-}
-
-// Standard output of a call that succeeds.
-std::string output_of(const Words& words) {
-  const ProcessResult result = rondo_does(words);
-  INFO(result.out << result.err);
-  REQUIRE(result.exit_code == 0);
-  return result.out;
-}
-
-// The message of a call that fails.
-std::string failure_of(const Words& words, int exit_code = 1) {
-  const ProcessResult result = rondo_does(words);
-  INFO(result.out << result.err);
-  REQUIRE(result.exit_code == exit_code);
-  return result.err;
-}
-
-// A POSIX shell's command line, in which `rondo` is the program.
-ProcessResult shell(const std::string& command) {
-  const std::string folder = std::filesystem::path(RONDO_BINARY).parent_path().string();
-  ProcessResult result =
-      run_process({"/bin/sh", "-c", "PATH=" + shell_quoted(folder) + ":$PATH; " + command});
-  require_orderly(result);
-  return result;
-}
-
-std::string sample_text() {
-  std::string text;
-  for (int line = 0; text.size() < 6000; ++line) {
-    text += fmt::format("line {} of a small text\n", line);
-  }
-  return text;
-}
-
-// A folder with a corpus and a config; its name has a space and a quote.
-struct Workplace {
-  explicit Workplace(const std::string& more = "") : folder(temporary / "it's here") {
-    std::filesystem::create_directory(folder);
-    write_bytes(folder / "text.txt", sample_text());
-    output_of({"prepare", "text", path("text.txt"), "--output", path("corpus")});
-    write_bytes(folder / "tiny.yaml",
-                "run: {threads: 1, folder: \"" + path("run") + "\"}\n" + "data: {corpus: \"" +
-                    path("corpus") + "\"}\n" +
-                    "model: {hidden_size: 16, num_layers: 2, projection_size: 4, dropout: 0.1}\n"
-                    "training: {steps: 8, batch_size: 2, unroll: 16}\n"
-                    "optimizer: {lr: 5e-3}\n"
-                    "schedule: {type: constant}\n"
-                    "evaluation: {every: 4, batch_size: 8}\n"
-                    "checkpoint: {every: 4}\n"
-                    "logging: {every: 1}\n"
-                    "sample: {length: 20}\n" +
-                    more);
-  }
-
-  std::string path(std::string_view name) const { return (folder / name).string(); }
-  std::string config() const { return path("tiny.yaml"); }
-  // A file of the run's last checkpoint.
-  std::string last(std::string_view run, std::string_view file = "model.safetensors") const {
-    return read_bytes(folder / run / "checkpoints" / "last" / file);
-  }
-
-  // Trains, without whatever takes time and shows nothing here.
-  void train(const Words& more = {}) const {
-    Words words{"train", config(),         "--set", "evaluation.test_at_end=false",
-                "--set", "sample.length=0"};
-    words.insert(words.end(), more.begin(), more.end());
-    output_of(words);
-  }
-
-  TemporaryFolder temporary;
-  std::filesystem::path folder;
-};
-
-}  // namespace
-
 TEST_CASE("every command explains itself with examples", "[tools][cli]") {
   const std::string help = output_of({"--help"});
   for (const char* command :
-       {"train", "eval", "generate", "bench", "prepare", "info", "settings"}) {
+       {"train", "sweep", "eval", "report", "generate", "bench", "prepare", "info", "settings"}) {
     REQUIRE_THAT(help, ContainsSubstring(command));
     REQUIRE_THAT(
         output_of({command, "--help"}),
@@ -146,6 +46,8 @@ TEST_CASE("options that do not fit are explained", "[tools][cli]") {
                ContainsSubstring("--split") && ContainsSubstring("train,dev,test"));
   REQUIRE_THAT(failure_of({"eval", "run", "--window", "-3"}, kInvalid),
                ContainsSubstring("--window: expected a whole number from 0, found '-3'"));
+  REQUIRE_THAT(failure_of({"eval", "run", "--window", "64,few"}, kInvalid),
+               ContainsSubstring("--window: expected a whole number from 0, found 'few'"));
   REQUIRE_THAT(failure_of({"eval", "run", "--batch-size", "0"}, kInvalid),
                ContainsSubstring("--batch-size: expected a whole number from 1, found '0'"));
   REQUIRE_THAT(failure_of({"generate", "run", "--length", "99999999999999999999"}, kInvalid),
@@ -183,6 +85,17 @@ TEST_CASE("a text is prepared, learnt, measured, continued and described", "[too
     REQUIRE(bpc(measured, split + " of .*: ([0-9.]+) BPC") ==
             Approx(bpc(trained, split + "[^\n]* ([0-9.]+) BPC\n[^]*  checkpoints")).margin(6e-4));
   }
+
+  // A window a row; the first is the one above.
+  const std::string windows = output_of({"eval", run, "--window", "16,4", "--threads", "1"});
+  REQUIRE_THAT(windows, ContainsSubstring("299 bytes, batch 1\n  window       BPC"));
+  const auto figure = [&](const std::string& window) {
+    return bpc(windows, "\n +" + window + " +([0-9.]+) ");
+  };
+  REQUIRE(figure("16") ==
+          Approx(bpc(output_of({"eval", run, "--threads", "1"}), ": ([0-9.]+) BPC")));
+  REQUIRE(figure("4") == Approx(bpc(output_of({"eval", run, "--window", "4", "--threads", "1"}),
+                                    ": ([0-9.]+) BPC")));
 
   const Words generate{"generate", run,      "--prompt", "line",      "--length",
                        "30",       "--seed", "3",        "--threads", "1"};
