@@ -18,6 +18,7 @@
 #include "models/language_model.h"
 #include "models/lstm.h"
 #include "models/reference_state.h"
+#include "models/sha_lstm.h"
 #include "models/sru.h"
 #include "models/srupp.h"
 #include "ops/attention.h"

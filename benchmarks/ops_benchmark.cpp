@@ -2,12 +2,17 @@
 // rate of a plain matrix product, or the bandwidth of a plain copy, measured in the same run.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
+#include <cmath>
+
 #include "autograd/variable.h"
 #include "core/random.h"
+#include "models/vocabulary_layers.h"
 #include "ops/attention.h"
 #include "ops/cpu/gemm_bf16.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
+#include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -255,7 +260,7 @@ Parameters layer_parameters() {
 void optimizer_step_radam(benchmark::State& state) {
   const Parameters parameters = layer_parameters();
   const auto optimizer = make_optimizer({}, parameters);
-  optimizer->set_steps(1000);  // past the first steps, which move no weight
+  optimizer->set_progress({.steps = 1000});  // past the first steps, which move no weight
   for (auto _ : state) {
     optimizer->step(1e-4);
   }
@@ -269,6 +274,75 @@ void norm_of_gradient(benchmark::State& state) {
     benchmark::DoNotOptimize(grad_norm(parameters));
   }
   set_gigabytes(state, 4.0 * static_cast<double>(count(parameters)));
+}
+
+// Both ends of a model of 1024 units over the 267,735 words of Wiki-103, forward and backward, for
+// words as frequent as Zipf has it: the w-th in proportion to 1 / w.
+class VocabularyEnds {
+ public:
+  static constexpr std::int64_t kTokens = 256;
+
+  explicit VocabularyEnds(SoftmaxType type) {
+    ModelConfig config;
+    config.hidden_size = 1024;
+    config.softmax = type;
+    config.tie_weights = type == SoftmaxType::full;  // adaptive rows always are
+    if (type == SoftmaxType::adaptive) {
+      config.cutoffs = std::vector<std::int64_t>{19997, 39997, 199997};
+    }
+    Generator generator(10);
+    Initializer init(generator);
+    layers_ = build_vocabulary_layers(config, kWords, config.hidden_size, init);
+    h_ = parameter({kTokens, 1, config.hidden_size}, generator);
+    const RandomStream stream = generator.next();
+    for (std::int64_t i = 0; i < kTokens + 1; ++i) {
+      const double u = unit_float(stream.word(static_cast<std::uint64_t>(i)));
+      words_.data<std::int32_t>()[i] =
+          static_cast<std::int32_t>(std::pow(static_cast<double>(kWords), u)) - 1;
+    }
+  }
+
+  void step() {
+    for (const Parameters& all : {layers_->embedding_parameters(), layers_->output_parameters()}) {
+      zero_grads(all);
+    }
+    h_.zero_grad();
+    const Variable x = layers_->embed(words_.narrow(0, kTokens), {});
+    backward(layers_->loss(add(h_, x), words_.narrow(1, kTokens), {}));
+  }
+
+ private:
+  static constexpr std::int64_t kWords = 267735;
+
+  std::unique_ptr<VocabularyLayers> layers_;
+  Variable h_;
+  Tensor words_ = Tensor::empty({kTokens + 1, 1}, DType::i32);
+};
+
+// Tokens a second of the full softmax in this run, measured once.
+double full_softmax_rate() {
+  static const double measured = [] {
+    VocabularyEnds full(SoftmaxType::full);
+    full.step();
+    const auto start = std::chrono::steady_clock::now();
+    full.step();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(VocabularyEnds::kTokens) / taken.count();
+  }();
+  return measured;
+}
+
+void adaptive_softmax(benchmark::State& state) {
+  const double full = full_softmax_rate();
+  VocabularyEnds adaptive(SoftmaxType::adaptive);
+  adaptive.step();
+  for (auto _ : state) {
+    adaptive.step();
+  }
+  const auto tokens = static_cast<double>(VocabularyEnds::kTokens);
+  state.counters["tokens"] = rate(state, tokens);
+  state.counters["full"] = full;
+  state.counters["times full"] = rate(state, tokens / full);
 }
 
 BENCHMARK(limit_product)->UseRealTime()->Unit(benchmark::kMillisecond);
@@ -301,6 +375,7 @@ BENCHMARK_CAPTURE(attention_forward_and_backward, small_dropout, 256, 8, 128, 0.
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(layer_norm_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(cross_entropy_with_gradient)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(adaptive_softmax)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(dropout_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(embedding_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(embedding_forward_and_backward)->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -122,15 +122,15 @@ struct Activate {
 template <typename Function, typename T>
 struct ActivateGradient {
   const T* grad_y;
-  const T* y;
+  const T* kept;
 
   template <int N>
   __device__ void operator()(std::int64_t i, ComputeType<T> (&out)[N]) const {
-    ComputeType<T> value[N];
+    ComputeType<T> at[N];
     load_vector<N>(grad_y + i, out);
-    load_vector<N>(y + i, value);
+    load_vector<N>(kept + i, at);
     for (int j = 0; j < N; ++j) {
-      out[j] *= Function::derivative(value[j]);
+      out[j] *= Function::derivative(at[j]);
     }
   }
 };
@@ -251,9 +251,10 @@ void activate(const T* x, T* y, std::int64_t count, Stream stream) {
 }
 
 template <typename Function, typename T>
-void activate_gradient(const T* grad_y, const T* y, T* grad_x, std::int64_t count, Stream stream) {
-  run("activate", ActivateGradient<Function, T>{grad_y, y}, aligned(grad_y, y, grad_x), grad_x,
-      count, stream);
+void activate_gradient(const T* grad_y, const T* kept, T* grad_x, std::int64_t count,
+                       Stream stream) {
+  run("activate", ActivateGradient<Function, T>{grad_y, kept}, aligned(grad_y, kept, grad_x),
+      grad_x, count, stream);
 }
 
 template <typename T>
@@ -270,10 +271,11 @@ void dot(const T* a, const T* b, double* scratch, ComputeType<T>* y, std::int64_
 // Names every launcher of one type, so that the compiler makes them.
 template <typename T>
 struct Instances {
-  static constexpr auto all = std::tuple(
-      &add_signed<T>, &multiply<T>, &scale<T>, &scale_by<T>, &add_scaled<T>, &spread<T>,
-      &activate<Sigmoid, T>, &activate<Tanh, T>, &activate<Relu, T>, &activate_gradient<Sigmoid, T>,
-      &activate_gradient<Tanh, T>, &activate_gradient<Relu, T>, &sum<T>, &dot<T>);
+  static constexpr auto all =
+      std::tuple(&add_signed<T>, &multiply<T>, &scale<T>, &scale_by<T>, &add_scaled<T>, &spread<T>,
+                 &activate<Sigmoid, T>, &activate<Tanh, T>, &activate_gradient<Sigmoid, T>,
+                 &activate_gradient<Tanh, T>, &activate<Gelu, T>, &activate_gradient<Gelu, T>,
+                 &activate<Relu, T>, &activate_gradient<Relu, T>, &sum<T>, &dot<T>);
 };
 template struct Instances<float>;
 template struct Instances<double>;

@@ -45,13 +45,16 @@ void add_scaled(const T* x, const ComputeType<T>* alpha, const T* y, T* out, std
 template <typename T>
 void spread(const T* value, double factor, T* y, std::int64_t count, Stream stream);
 
-// y[i] = Function::value(x[i]); Function is Sigmoid, Tanh or Relu (core/scalar/activation.h).
+// y[i] = Function::value(x[i]); Function is Sigmoid, Tanh, Gelu or Relu
+// (core/scalar/activation.h).
 template <typename Function, typename T>
 void activate(const T* x, T* y, std::int64_t count, Stream stream);
 
-// grad_x[i] = grad_y[i] * Function::derivative(y[i]), y what activate gave
+// grad_x[i] = grad_y[i] * Function::derivative(kept[i]), with `kept` what activate gave, or took
+// where Function::keeps_input
 template <typename Function, typename T>
-void activate_gradient(const T* grad_y, const T* y, T* grad_x, std::int64_t count, Stream stream);
+void activate_gradient(const T* grad_y, const T* kept, T* grad_x, std::int64_t count,
+                       Stream stream);
 
 // Doubles of scratch that sums need.
 constexpr std::int64_t kSumScratch = 1024;

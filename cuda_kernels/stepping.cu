@@ -9,6 +9,7 @@
 // one reading of W; more go in tiles of 16.
 #include "cuda_kernels/stepping.h"
 
+#include "core/scalar/activation.h"
 #include "core/scalar/lstm_step.h"
 #include "cuda_kernels/common/rows_dot.cuh"
 
@@ -131,6 +132,21 @@ __global__ void add_scaled_step_kernel(const float* a, const float* alpha, const
   }
 }
 
+// A thread an element of y.
+__global__ void add_gelu_chunks_step_kernel(const float* x, float* y, std::int64_t count,
+                                            std::int64_t chunks, std::int64_t size) {
+  const std::int64_t i = first_item();
+  if (i >= count) {
+    return;
+  }
+  const float* from = x + i / size * chunks * size + i % size;
+  float sum = y[i];
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    sum += Gelu::value(from[c * size]);
+  }
+  y[i] = sum;
+}
+
 // A thread a unit of a stream.
 template <Activation activation, bool has_skip_term>
 __global__ void sru_step_kernel(SruStep step) {
@@ -207,6 +223,12 @@ void add_scaled_step(const float* a, const float* alpha, const float* b, float* 
                      std::int64_t count, Stream stream) {
   launch("add_scaled_step", add_scaled_step_kernel, grid_over(count), stream, a, alpha, b, y,
          count);
+}
+
+void add_gelu_chunks_step(const float* x, float* y, std::int64_t streams, std::int64_t chunks,
+                          std::int64_t size, Stream stream) {
+  launch("add_gelu_chunks_step", add_gelu_chunks_step_kernel, grid_over(streams * size), stream, x,
+         y, streams * size, chunks, size);
 }
 
 void sru_step(const SruStep& step, Stream stream) {

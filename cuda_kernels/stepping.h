@@ -40,6 +40,10 @@ void embedding_step(const std::int32_t* ids, const float* weight, float* y, std:
 void add_scaled_step(const float* a, const float* alpha, const float* b, float* y,
                      std::int64_t count, Stream stream);
 
+// y (streams, size) += the sum of gelu over the chunks of x (streams, chunks, size).
+void add_gelu_chunks_step(const float* x, float* y, std::int64_t streams, std::int64_t chunks,
+                          std::int64_t size, Stream stream);
+
 // A step of the recurrence. c is moved on in place.
 struct SruStep {
   const float* u;       // (streams, planes, units)

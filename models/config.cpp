@@ -5,7 +5,7 @@
 namespace rondo {
 
 bool layer_attends(const ModelConfig& config, std::int64_t layer) {
-  if (config.type != ModelType::srupp) {
+  if (config.type != ModelType::srupp && config.type != ModelType::sha_lstm) {
     return false;
   }
   if (config.attention_layers) {
@@ -14,6 +14,9 @@ bool layer_attends(const ModelConfig& config, std::int64_t layer) {
   }
   if (config.attention_last_n_layers) {
     return config.num_layers - layer <= *config.attention_last_n_layers;
+  }
+  if (config.type == ModelType::sha_lstm && !config.attention_every_n_layers) {
+    return layer == std::max<std::int64_t>(config.num_layers - 2, 0);
   }
   return (layer + 1) % config.attention_every_n_layers.value_or(1) == 0;
 }

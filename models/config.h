@@ -28,10 +28,12 @@ struct ModelConfig {
   // head_size is given.
   std::int64_t num_heads = 1;
   std::int64_t head_size = 0;  // Transformers: of q, k and v; 0: hidden_size / num_heads
-  std::int64_t inner_size =
-      0;  // Transformers, SHA-LSTM: units between the products of feed-forward
+  // Transformers: units between the products of feed-forward; SHA-LSTM: of its only one, a multiple
+  // of hidden_size.
+  std::int64_t inner_size = 0;
 
-  // Which SRU++ layers attend: at most one of these three; none means every layer.
+  // Which layers attend: at most one of these three; none means every layer of SRU++, and of a
+  // SHA-LSTM the last but one, as in its paper (of a single layer, that one).
   std::optional<std::int64_t> attention_every_n_layers;  // layer i (from 1) when i mod n = 0
   std::optional<std::int64_t> attention_last_n_layers;   // the last n; 0 means none
   std::optional<std::vector<std::int64_t>>
@@ -63,7 +65,7 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
-// Whether layer `layer` (from 0) of an SRU++ model attends.
+// Whether layer `layer` (from 0) of an SRU++ or SHA-LSTM model attends; false for other types.
 bool layer_attends(const ModelConfig& config, std::int64_t layer);
 
 }  // namespace rondo

@@ -18,7 +18,7 @@ struct SegmentSize {
 struct TrainingFlops {
   double layer_products = 0.0;  // products with the weights of all layers
   double attention = 0.0;       // scores and weighted sums
-  double output = 0.0;          // scores of the next id
+  double output = 0.0;          // scores of the next id; products of adaptive embeddings
 
   double total() const { return layer_products + attention + output; }
 };
@@ -41,6 +41,9 @@ struct TrainingFlops {
 //                        rows; attention
 //   LSTM                 d -> 4d twice on R rows, of the input and of h of the position before; for
 //                        B of the latter without the gradient of the input, where the past ends
+//   SHA-LSTM             as LSTM, and d -> inner_size on R rows
+//   SHA-LSTM attending   as well d -> d on R rows, d -> 2d on one row; attention, with d in place
+//                        of n
 //   Transformer          n here the heads together, f = inner_size. d -> n (queries), d -> 2n (keys
 //   and
 //                        values), n -> d, d -> f, f -> d on R rows; attention without memory
@@ -51,7 +54,12 @@ struct TrainingFlops {
 //                        T (T + 1) / 2) pairs are visible. A pair costs 2 n in each of two
 //                        products forward (score, weighted sum) and four backward (gradients of
 //                        both factors of both), over all heads together
-//   output               d -> vocabulary on R rows
+//   output               full softmax: d -> vocabulary on R rows
+//                        adaptive: every position as if its id and its target were of the first
+//                        cluster: n_e -> d of the embedding, d -> n_e, and n_e -> first cutoff and
+//                        one for each other cluster, on R rows. How many targets are in others is
+//                        up to the text, and little on the whole: for the few words in a hundred
+//                        that are rare, with the cutoffs of Wiki-103 and d = 3072, 4 % to 39 % more
 //
 // Every layer of these models has d inputs and d units, so that U of SRU has three planes (k = 3):
 // the fourth is of layers whose input has another size.

@@ -1,7 +1,6 @@
 #include "models/full_softmax.h"
 
-#include <algorithm>
-
+#include "models/chunked_loss.h"
 #include "ops/cast.h"
 #include "ops/cross_entropy.h"
 #include "ops/embedding.h"
@@ -10,9 +9,6 @@
 
 namespace rondo {
 namespace {
-
-// Scores that an evaluation keeps at a time: 256 MiB of them.
-constexpr std::int64_t kScores = std::int64_t{1} << 26;
 
 class Stepper final : public VocabularyStepper {
  public:
@@ -72,18 +68,11 @@ Variable FullSoftmax::loss(const Variable& h, const Tensor& targets,
 
 Tensor FullSoftmax::loss_sum(const Tensor& h, const Tensor& targets,
                              const ForwardContext& context) const {
-  const NoGradGuard no_grad;
-  Tensor total = Tensor::zeros({1}, DType::f64, h.device());
+  check_shape("FullSoftmax", "targets", targets, {h.size(0), h.size(1)});
   const std::int64_t rows = h.size(0) * h.size(1);
-  const std::int64_t most = std::max<std::int64_t>(1, kScores / vocabulary_size());
-  const Tensor all_h = h.reshape({rows, h.size(2)});
-  const Tensor all_targets = targets.reshape({rows});
-  for (std::int64_t start = 0; start < rows; start += most) {
-    const std::int64_t length = std::min(most, rows - start);
-    total.add_(cross_entropy_sum(scores(Variable(all_h.narrow(start, length)), context).value(),
-                                 all_targets.narrow(start, length)));
-  }
-  return total;
+  return chunked_loss_sum(
+      h.reshape({rows, h.size(2)}), targets.reshape({rows}), vocabulary_size(),
+      [&](const Tensor& some) { return scores(Variable(some), context).value(); });
 }
 
 std::unique_ptr<VocabularyStepper> FullSoftmax::stepper(std::int64_t streams) const {

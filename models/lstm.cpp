@@ -13,22 +13,14 @@ class LstmStepper final : public StackStepper {
  public:
   LstmStepper(const std::vector<LstmLayerWeights>& layers, std::int64_t streams) {
     for (const LstmLayerWeights& layer : layers) {
-      const std::int64_t units = layer.weight_hh.size(1);
-      const auto zeros = [&](std::int64_t size) {
-        return Tensor::zeros({streams, size}, DType::f32, layer.weight_hh.device());
-      };
-      layers_.push_back({layer, zeros(4 * units), zeros(4 * units), zeros(units), zeros(units)});
+      layers_.emplace_back(layer, streams);
     }
   }
 
   const Tensor& step(const Tensor& x) override {
     const Tensor* h = &x;
-    for (Layer& layer : layers_) {
-      linear_step(*h, layer.weights.weight_ih.value(), layer.weights.bias.value(),
-                  layer.gates_of_x);
-      linear_step(layer.h, layer.weights.weight_hh.value(), Tensor(), layer.gates_of_h);
-      lstm_step(layer.gates_of_x, layer.gates_of_h, layer.h, layer.c);
-      h = &layer.h;
+    for (LstmLayerStepper& layer : layers_) {
+      h = &layer.step(*h);
     }
     return *h;
   }
@@ -38,31 +30,24 @@ class LstmStepper final : public StackStepper {
     check(c.size() == layers_.size() && h.size() == layers_.size(),
           "[LstmStepper] {} c and {} h for {} layers", c.size(), h.size(), layers_.size());
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      take_over(c[i], layers_[i].c);
-      take_over(h[i], layers_[i].h);
+      layers_[i].restore(c[i], h[i]);
     }
   }
 
  private:
-  struct Layer {
-    LstmLayerWeights weights;       // shared with the model
-    Tensor gates_of_x, gates_of_h;  // (B, 4*D)
-    Tensor h, c;                    // (B, D)
-  };
-
-  // `from` is (B, D), or (1, D) for all streams.
-  static void take_over(const Tensor& from, Tensor& to) {
-    check(from.defined() && from.shape().rank() == 2 && from.size(1) == to.size(1) &&
-              (from.size(0) == to.size(0) || from.size(0) == 1),
-          "[LstmStepper] the state has shape {}; expected {}, or 1 stream",
-          from.defined() ? from.shape().str() : "none", to.shape().str());
-    for (std::int64_t s = 0; s < to.size(0); ++s) {
-      to[s].copy_from(from[from.size(0) == 1 ? 0 : s]);
-    }
-  }
-
-  std::vector<Layer> layers_;
+  std::vector<LstmLayerStepper> layers_;
 };
+
+// `from` is (B, D), or (1, D) for all streams.
+void take_over(const Tensor& from, Tensor& to) {
+  check(from.defined() && from.shape().rank() == 2 && from.size(1) == to.size(1) &&
+            (from.size(0) == to.size(0) || from.size(0) == 1),
+        "[LstmStepper] the state has shape {}; expected {}, or 1 stream",
+        from.defined() ? from.shape().str() : "none", to.shape().str());
+  for (std::int64_t s = 0; s < to.size(0); ++s) {
+    to[s].copy_from(from[from.size(0) == 1 ? 0 : s]);
+  }
+}
 
 }  // namespace
 
@@ -76,6 +61,30 @@ LstmLayerWeights::LstmLayerWeights(std::int64_t input_size, std::int64_t hidden_
 
 Parameters LstmLayerWeights::parameters() const {
   return {{"weight_ih", weight_ih}, {"weight_hh", weight_hh}, {"bias", bias}};
+}
+
+LstmLayerStepper::LstmLayerStepper(LstmLayerWeights layer, std::int64_t streams)
+    : layer_(std::move(layer)) {
+  const std::int64_t units = layer_.weight_hh.size(1);
+  const auto zeros = [&](std::int64_t size) {
+    return Tensor::zeros({streams, size}, DType::f32, layer_.weight_hh.device());
+  };
+  gates_of_x_ = zeros(4 * units);
+  gates_of_h_ = zeros(4 * units);
+  h_ = zeros(units);
+  c_ = zeros(units);
+}
+
+const Tensor& LstmLayerStepper::step(const Tensor& x) {
+  linear_step(x, layer_.weight_ih.value(), layer_.bias.value(), gates_of_x_);
+  linear_step(h_, layer_.weight_hh.value(), Tensor(), gates_of_h_);
+  lstm_step(gates_of_x_, gates_of_h_, h_, c_);
+  return h_;
+}
+
+void LstmLayerStepper::restore(const Tensor& c, const Tensor& h) {
+  take_over(c, c_);
+  take_over(h, h_);
 }
 
 LstmStack::LstmStack(const LstmOptions& options, Initializer& init) : options_(options) {

@@ -22,6 +22,23 @@ struct LstmLayerWeights {
   Parameters parameters() const;
 };
 
+// A layer that takes a batch of streams one position at a time, from zeros. Shares the weights of
+// `layer`, which are f32 and say on which device it steps.
+class LstmLayerStepper {
+ public:
+  LstmLayerStepper(LstmLayerWeights layer, std::int64_t streams);
+
+  // h (B, D) of the next position from x (B, input); the next call overwrites it.
+  const Tensor& step(const Tensor& x);
+  // Goes on where a parallel pass ended: c and h (B, D), or (1, D) for all streams.
+  void restore(const Tensor& c, const Tensor& h);
+
+ private:
+  LstmLayerWeights layer_;
+  Tensor gates_of_x_, gates_of_h_;  // (B, 4*D)
+  Tensor h_, c_;                    // (B, D)
+};
+
 // h -> LSTM -> dropout -> LSTM ... without dropout after the last; what nn.LSTM of PyTorch is.
 class LstmStack final : public RecurrentStack {
  public:

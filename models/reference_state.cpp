@@ -82,6 +82,12 @@ Tensor last_interleaved_from_planes(const Tensor& tensor, std::int64_t units) {
 
 std::string reference_name(std::string_view name, ModelType type, const Parameters& all) {
   std::string result(name);
+  if (name.starts_with("softmax.") || name.starts_with("embedding.projections.")) {
+    replace(result, "softmax.clusters.", "output_layer.out_layers.");
+    replace(result, "softmax.projections.", "output_layer.out_projs.");
+    replace(result, "embedding.projections.", "embedding_layer.emb_projs.");
+    return result;
+  }
   if (type == ModelType::sru) {  // a bare Linear, or a Sequential of two with numbers from 0
     const bool projected = contains(all, transform_prefix(name) + "linear2.weight");
     replace(result, "transform.linear1.", projected ? "transform.0." : "transform.");

@@ -4,6 +4,7 @@
 #include "models/language_model.h"
 #include "models/lstm.h"
 #include "models/recurrent_language_model.h"
+#include "models/sha_lstm.h"
 #include "models/sru.h"
 #include "models/srupp.h"
 #include "models/transformer.h"
@@ -50,6 +51,18 @@ std::unique_ptr<RecurrentStack> build_lstm(const ModelConfig& config, Initialize
       LstmOptions{config.hidden_size, config.hidden_size, config.num_layers, config.dropout}, init);
 }
 
+std::unique_ptr<RecurrentStack> build_sha_lstm(const ModelConfig& config, Initializer& init) {
+  ShaLstmOptions options;
+  options.hidden_size = config.hidden_size;
+  options.num_layers = config.num_layers;
+  options.inner_size = config.inner_size;
+  options.num_heads = config.num_heads;
+  options.dropout = config.dropout;
+  options.attention_dropout = config.attention_dropout;
+  options.attends = [&](std::int64_t layer) { return layer_attends(config, layer); };
+  return std::make_unique<ShaLstmStack>(options, init);
+}
+
 TransformerOptions transformer_options(const ModelConfig& config) {
   TransformerOptions options;
   options.hidden_size = config.hidden_size;
@@ -80,6 +93,7 @@ constexpr std::array kStackBuilders = {
     StackBuilder{ModelType::sru, build_sru},
     StackBuilder{ModelType::srupp, build_srupp},
     StackBuilder{ModelType::lstm, build_lstm},
+    StackBuilder{ModelType::sha_lstm, build_sha_lstm},
     StackBuilder{ModelType::transformer, build_transformer},
     StackBuilder{ModelType::transformer_xl, build_transformer_xl},
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "models/adaptive_softmax.h"
 #include "models/full_softmax.h"
 
 namespace rondo {
@@ -13,6 +14,17 @@ std::unique_ptr<VocabularyLayers> build_vocabulary_layers(const ModelConfig& con
   const std::int64_t width =
       config.embedding_init == EmbeddingInit::hidden_size ? config.hidden_size : vocabulary_size;
   const double range = std::sqrt(3.0 / static_cast<double>(width));
+  if (config.softmax == SoftmaxType::adaptive) {
+    AdaptiveOptions options;
+    options.cutoffs = config.cutoffs.value_or(std::vector<std::int64_t>{});
+    options.row_size = config.embedding_size > 0 ? config.embedding_size : config.hidden_size;
+    options.div_val = config.div_val;
+    options.tie_projections = config.tie_projections;
+    options.range = range;
+    options.dropout = config.embedding_dropout;
+    return std::make_unique<AdaptiveSoftmax>(vocabulary_size, config.hidden_size, state_size,
+                                             options, init);
+  }
   return std::make_unique<FullSoftmax>(vocabulary_size, config.hidden_size, state_size, range,
                                        config.tie_weights, init);
 }

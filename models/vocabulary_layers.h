@@ -39,8 +39,7 @@ class VocabularyLayers {
 
   virtual std::int64_t vocabulary_size() const = 0;
   virtual bool reads_ids_on_cpu() const { return false; }
-  // The parameters of `embed`, which checkpoints have before those of the layers, and the others,
-  // which they have after them. What both ends share is among the first.
+  // Each parameter once: those that a model lists before its stack's, and those after them.
   virtual Parameters embedding_parameters() const = 0;
   virtual Parameters output_parameters() const = 0;
 };

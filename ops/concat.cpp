@@ -180,4 +180,11 @@ Variable narrow(const Variable& x, std::int64_t start, std::int64_t length) {
                 });
 }
 
+Variable reshape(const Variable& x, const Shape& shape) {
+  return record("reshape", x.value().reshape(shape), {x},
+                [from = x.shape()](std::span<const Tensor> grads) {
+                  return std::vector<Tensor>{grads[0].reshape(from)};
+                });
+}
+
 }  // namespace rondo

@@ -21,4 +21,7 @@ std::vector<Variable> split(const Variable& x, const std::vector<std::int64_t>& 
 // that of x. Its gradient is as large as x, so cut a tensor into many pieces with split.
 Variable narrow(const Variable& x, std::int64_t start, std::int64_t length);
 
+// x with another shape of as many elements, as a view.
+Variable reshape(const Variable& x, const Shape& shape);
+
 }  // namespace rondo

@@ -218,22 +218,24 @@ Variable activate(std::string_view op, const Variable& x) {
                                    y.numel(), stream);
         });
       });
+  const Tensor kept = Function::keeps_input ? x.value() : y;
   return record(op, y, {x}, [=](std::span<const Tensor> grads) {
-    Tensor grad_x = empty_like(y);
+    Tensor grad_x = empty_like(kept);
     run_on(
-        y.device(),
+        kept.device(),
         [&] {
-          dispatch_compute(y.dtype(), op, [&]<typename T>(Type<T>) {
+          dispatch_compute(kept.dtype(), op, [&]<typename T>(Type<T>) {
             const T* grad_y = grads[0].data<T>();
-            const T* value = y.data<T>();
-            fill_from(grad_x.data<T>(), y.numel(),
-                      [=](std::int64_t i) { return grad_y[i] * Function::derivative(value[i]); });
+            const T* at = kept.data<T>();
+            fill_from(grad_x.data<T>(), kept.numel(),
+                      [=](std::int64_t i) { return grad_y[i] * Function::derivative(at[i]); });
           });
         },
         [&](auto stream) {
-          dispatch_floating(y.dtype(), op, [&]<typename T>(Type<T>) {
-            cuda::activate_gradient<Function>(grads[0].device_data<T>(), y.device_data<T>(),
-                                              grad_x.template device_data<T>(), y.numel(), stream);
+          dispatch_floating(kept.dtype(), op, [&]<typename T>(Type<T>) {
+            cuda::activate_gradient<Function>(grads[0].device_data<T>(), kept.device_data<T>(),
+                                              grad_x.template device_data<T>(), kept.numel(),
+                                              stream);
           });
         });
     return std::vector<Tensor>{grad_x};
@@ -335,6 +337,8 @@ Variable add_scaled(const Variable& x, const Variable& alpha, const Variable& y)
 Variable sigmoid(const Variable& x) { return activate<Sigmoid>("sigmoid", x); }
 
 Variable tanh(const Variable& x) { return activate<Tanh>("tanh", x); }
+
+Variable gelu(const Variable& x) { return activate<Gelu>("gelu", x); }
 
 Variable relu(const Variable& x) { return activate<Relu>("relu", x); }
 

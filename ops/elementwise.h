@@ -22,6 +22,8 @@ Variable add_scaled(const Variable& x, const Variable& alpha, const Variable& y)
 // 1 / (1 + e^-x)
 Variable sigmoid(const Variable& x);
 Variable tanh(const Variable& x);
+// x sigmoid(1.702 x): GELU in its fast form (core/scalar/activation.h).
+Variable gelu(const Variable& x);
 // max(x, 0)
 Variable relu(const Variable& x);
 

@@ -113,15 +113,17 @@ struct Product {
   std::vector<std::int64_t> first_rows;  // of each part, and the number of all rows
   Precision precision;
   DType operands;  // what x, the weight and the gradient of y are converted to
+  // How the weight lies: (out, in), which the forward product transposes, or (in, out).
+  bool out_first = true;
 
   std::int64_t rows(std::size_t part) const { return first_rows[part + 1] - first_rows[part]; }
   std::int64_t rows() const { return first_rows.back(); }
 };
 
 Product checked(std::string_view op, std::span<const Variable> parts, const Variable& weight,
-                Precision precision) {
-  check(weight.shape().rank() == 2, "[{}] weight has shape {}; expected (out, in)", op,
-        weight.shape().str());
+                Precision precision, bool out_first = true) {
+  check(weight.shape().rank() == 2, "[{}] weight has shape {}; expected {}", op,
+        weight.shape().str(), out_first ? "(out, in)" : "(in, out)");
   check(!parts.empty(), "[{}] there are no parts; expected at least one", op);
   const Variable& first = parts[0];
   const Shape& shape = first.shape();
@@ -129,7 +131,9 @@ Product checked(std::string_view op, std::span<const Variable> parts, const Vari
         "[{}] products of f64 tensors are not done in {}", op, name(precision));
   check(first.device().is_cuda() || precision == Precision::f32 || precision == Precision::bf16,
         "[{}] precision {} needs a GPU; use f32 or bf16 on the CPU", op, name(precision));
-  Product product{op, weight.size(1), weight.size(0), {0}, precision, first.dtype()};
+  const int in = out_first ? 1 : 0;
+  Product product{op,       weight.size(in), weight.size(1 - in), {0}, precision, first.dtype(),
+                  out_first};
   if (first.dtype() == DType::f32) {
     product.operands = activation_type(precision, first.device());
   }
@@ -162,8 +166,8 @@ Variable multiply_parts(const Product& product, std::span<const Variable> parts,
   for (std::size_t i = 0; i < parts.size(); ++i) {
     xs.push_back(parts[i].value().to(product.operands));
     Tensor y_part = y.reshape({product.rows(), out}).narrow(product.first_rows[i], product.rows(i));
-    multiply(product.op, Transpose::no, xs[i], Transpose::yes, w, 0.0, y_part, product.precision,
-             bias.defined() ? bias.value() : Tensor());
+    multiply(product.op, Transpose::no, xs[i], product.out_first ? Transpose::yes : Transpose::no,
+             w, 0.0, y_part, product.precision, bias.defined() ? bias.value() : Tensor());
   }
 
   std::vector<Variable> inputs(parts.begin(), parts.end());
@@ -187,11 +191,13 @@ Variable multiply_parts(const Product& product, std::span<const Variable> parts,
                     const Tensor gy_part = gy.narrow(product.first_rows[i], product.rows(i));
                     if (wants[i]) {  // (rows, out) (out, in)
                       result[i] = Tensor::empty(xs[i].shape(), x_type, w.device());
-                      multiply(product.op, Transpose::no, gy_part, Transpose::no, w, 0.0, result[i],
-                               product.precision);
+                      multiply(product.op, Transpose::no, gy_part,
+                               product.out_first ? Transpose::no : Transpose::yes, w, 0.0,
+                               result[i], product.precision);
                     }
                     if (wants[weight_index]) {  // (out, rows) (rows, in), added up over the parts
-                      multiply(product.op, Transpose::yes, gy_part, Transpose::no, xs[i],
+                      multiply(product.op, Transpose::yes, product.out_first ? gy_part : xs[i],
+                               Transpose::no, product.out_first ? xs[i] : gy_part,
                                i == 0 ? 0.0 : 1.0, result[weight_index], product.precision);
                     }
                   }
@@ -219,6 +225,11 @@ Variable linear_of_parts(const std::vector<Variable>& parts, const Variable& wei
                          Precision precision) {
   return multiply_parts(checked("linear_of_parts", parts, weight, precision), parts, weight,
                         Variable());
+}
+
+Variable linear_transposed(const Variable& x, const Variable& weight, Precision precision) {
+  return multiply_parts(checked("linear_transposed", std::span(&x, 1), weight, precision, false),
+                        std::span(&x, 1), weight, Variable());
 }
 
 Variable matmul(const Variable& a, const Variable& b) {

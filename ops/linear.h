@@ -27,6 +27,11 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias 
 Variable linear_of_parts(const std::vector<Variable>& parts, const Variable& weight,
                          Precision precision = Precision::f32);
 
+// y = x W over the last dimension, with weight (in, out): linear with a weight that lies the other
+// way, as one does that two ends of a model share.
+Variable linear_transposed(const Variable& x, const Variable& weight,
+                           Precision precision = Precision::f32);
+
 // The product of two matrices of one type, (m, k) times (k, n); half types on a GPU only.
 Variable matmul(const Variable& a, const Variable& b);
 

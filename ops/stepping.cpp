@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/reduce.h"
+#include "core/scalar/activation.h"
 #include "cuda_kernels/elementwise.h"
 #include "cuda_kernels/stepping.h"
 #include "ops/cpu/rows.h"
@@ -145,6 +146,29 @@ void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tens
       [&](auto stream) {
         cuda::add_scaled_step(a.device_data<float>(), alpha.device_data<float>(),
                               b.device_data<float>(), y.device_data<float>(), a.numel(), stream);
+      });
+}
+
+void add_gelu_chunks_step(const Tensor& x, Tensor& y) {
+  const std::int64_t size = y.size(1);
+  const std::int64_t chunks = x.size(1) / size;
+  check_shape("add_gelu_chunks_step", "x", x, {streams_of(y), chunks * size});
+  run_on(
+      y.device(),
+      [&] {
+        const float* from = x.data<float>();
+        for (std::int64_t s = 0; s < streams_of(y); ++s) {
+          float* to = y.data<float>() + s * size;
+          for (std::int64_t c = 0; c < chunks; ++c, from += size) {
+            for (std::int64_t i = 0; i < size; ++i) {
+              to[i] += Gelu::value(from[i]);
+            }
+          }
+        }
+      },
+      [&](auto stream) {
+        cuda::add_gelu_chunks_step(x.device_data<float>(), y.device_data<float>(), streams_of(y),
+                                   chunks, size, stream);
       });
 }
 

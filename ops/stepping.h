@@ -25,6 +25,10 @@ void embedding_step(const Tensor& ids, const Tensor& weight, Tensor& y);
 // y = a + alpha * b, with alpha (1). y may be a or b.
 void add_scaled_step(const Tensor& a, const Tensor& alpha, const Tensor& b, Tensor& y);
 
+// y (B, d) += the sum over c of gelu(x[:, c*d : (c+1)*d]): the chunks of x (B, c*d), which a
+// feed-forward part adds up instead of multiplying them (models/sha_lstm.h).
+void add_gelu_chunks_step(const Tensor& x, Tensor& y);
+
 // x = max(x, 0)
 void relu_step(Tensor& x);
 

@@ -14,7 +14,7 @@ namespace {
 struct BenchGenerateOptions {
   std::string path;
   std::vector<std::string> overrides;
-  std::int64_t vocabulary = 205;
+  std::optional<std::int64_t> vocabulary;
   std::optional<std::int64_t> window;
   std::optional<std::string> device;  // instead of run.device
   GenerationBenchmarkOptions benchmark;
@@ -36,7 +36,8 @@ Subject subject_of_config(const BenchGenerateOptions& options) {
   require_available(device);
   Generator generator(config.run.seed);
   Initializer init(generator, device);
-  subject.model = build_language_model(config.model, options.vocabulary, init);
+  subject.model = build_language_model(
+      config.model, options.vocabulary.value_or(published_vocabulary(config)), init);
   subject.window = evaluation_window(config);
   return subject;
 }

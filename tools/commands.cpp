@@ -23,14 +23,15 @@ bool names_config(const std::string& path) {
 }
 
 void add_config_options(CLI::App& command, std::vector<std::string>& overrides,
-                        std::int64_t& vocabulary) {
+                        std::optional<std::int64_t>& vocabulary) {
   command.add_option("--set", overrides, "With a config: change a setting")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--vocabulary", vocabulary, "With a config: its size (Enwik8's: 205)")
-      ->check(whole_number(1))
-      ->capture_default_str();
+  command
+      .add_option("--vocabulary", vocabulary,
+                  "With a config: its size, instead of the config's published.vocabulary")
+      ->check(whole_number(1));
 }
 
 CLI::Validator whole_number(std::int64_t least) {

@@ -55,12 +55,15 @@ std::string format_model(const ModelConfig& model) {
   constexpr std::array<std::string_view, 6> kNames = {
       "SRU", "SRU++", "LSTM", "SHA-LSTM", "Transformer", "Transformer-XL"};  // as in ModelType
   std::string text =
-      fmt::format("{}, {} layers of {}", kNames[static_cast<std::size_t>(model.type)],
+      fmt::format("{}, {} layers of {}", kNames.at(static_cast<std::size_t>(model.type)),
                   model.num_layers, model.hidden_size);
   if (model.projection_size > 0) {
     text += fmt::format(", projection {}", model.projection_size);
   }
-  if (model.type == ModelType::srupp) {
+  if (model.inner_size > 0) {
+    text += fmt::format(", inner {}", model.inner_size);
+  }
+  if (model.type == ModelType::srupp || model.type == ModelType::sha_lstm) {
     text += fmt::format(", attention in {}", which);
   } else if (model.type == ModelType::sru) {
     text += ", no attention";

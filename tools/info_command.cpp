@@ -64,13 +64,14 @@ void print_training_state(const LoadedCheckpoint& checkpoint) {
 
 // A model that a config describes, built without allocating it.
 void info_of_config(const std::string& path, const std::vector<std::string>& overrides,
-                    std::int64_t vocabulary, bool each) {
+                    std::optional<std::int64_t> vocabulary, bool each) {
   const Config config = load_config(path, overrides);
+  const std::int64_t ids = vocabulary.value_or(published_vocabulary(config));
   Generator generator(config.run.seed);
   Initializer init(generator, Device::meta());
-  const auto model = build_language_model(config.model, vocabulary, init);
+  const auto model = build_language_model(config.model, ids, init);
   fmt::print("{}\nmodel        {}\nvocabulary   {} (--vocabulary to change)\n", path,
-             model_config_to_json(config.model), vocabulary);
+             model_config_to_json(config.model), ids);
   print_parameters(model->parameters(), each);
 }
 
@@ -95,7 +96,7 @@ void info_of_checkpoint(const std::string& path, bool each) {
 struct InfoOptions {
   std::string path;
   std::vector<std::string> overrides;
-  std::int64_t vocabulary = 205;
+  std::optional<std::int64_t> vocabulary;
   bool each = false;
 };
 

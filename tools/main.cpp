@@ -53,6 +53,8 @@ int run(int argc, char** argv) {
   rondo::add_eval_command(app);
   rondo::add_generate_command(app);
   rondo::add_bench_command(app);
+  rondo::add_sweep_command(app);
+  rondo::add_report_command(app);
   rondo::add_prepare_command(app);
   rondo::add_info_command(app);
   rondo::add_settings_command(app);

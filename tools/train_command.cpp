@@ -1,4 +1,3 @@
-#include <csignal>
 #include <iostream>
 #include <optional>
 
@@ -9,6 +8,7 @@
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/progress.h"
+#include "tools/stop_signals.h"
 #include "tools/text.h"
 #include "trainers/config_yaml.h"
 #include "trainers/lm_trainer.h"
@@ -16,14 +16,6 @@
 
 namespace rondo {
 namespace {
-
-volatile std::sig_atomic_t stop_signal = 0;
-
-void request_stop(int signal) {
-  stop_signal = signal;
-  // A second signal ends the program at once: nobody should have to wait for a long step.
-  std::signal(signal, SIG_DFL);
-}
 
 // Shows a run in the terminal.
 class ConsoleObserver final : public TrainingObserver {
@@ -153,12 +145,12 @@ void train(const TrainOptions& options) {
   ProgressDisplay display(std::cout, detect_terminal(1), {config.logging.every});
   print_start(display, trainer);
 
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
   ConsoleObserver observer(display, config);
-  const TrainingSummary summary = trainer.run(observer, [] { return stop_signal != 0; });
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  TrainingSummary summary;
+  {
+    const StopSignals signals;
+    summary = trainer.run(observer, [&signals] { return signals.requested(); });
+  }
 
   print_end(display, trainer, summary);
   if (summary.stopped) {

@@ -58,7 +58,8 @@ enum class ScheduleType : std::uint8_t { cosine, constant };
 struct ScheduleConfig {
   ScheduleType type = ScheduleType::cosine;
   std::int64_t warmup_steps = 0;
-  std::int64_t total_steps = 0;  // N of the cosine; 0: training.steps
+  bool warmup_from_zero = false;  // the first step's rate is 0, not lr / warmup_steps
+  std::int64_t total_steps = 0;   // N of the cosine; 0: training.steps
 
   friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };
@@ -122,6 +123,12 @@ struct Config {
 
   friend bool operator==(const Config&, const Config&) = default;
 };
+
+// Ids of the vocabulary that the configuration is about, for what needs a model but no corpus.
+inline std::int64_t published_vocabulary(const Config& config) {
+  constexpr std::int64_t kEnwik8 = 205;
+  return config.published.vocabulary > 0 ? config.published.vocabulary : kEnwik8;
+}
 
 // M of the evaluation's mask.
 inline std::int64_t evaluation_window(const Config& config) {

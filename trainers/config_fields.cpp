@@ -65,10 +65,12 @@ std::vector<Field> fields(ModelConfig& c) {
        "attention heads; must divide projection_size, or hidden_size without head_size", attending},
       {"head_size", &c.head_size, at_least(0),
        "size of queries, keys and values of a head; 0: hidden_size / num_heads", transformers},
-      {"inner_size", &c.inner_size, at_least(0), "units inside the feed-forward part of a layer",
+      {"inner_size", &c.inner_size, at_least(0),
+       "units inside the feed-forward part of a layer; sha_lstm: a multiple of hidden_size",
        feed_forward},
       {"attention_every_n_layers", &c.attention_every_n_layers, at_least(1),
-       "layer i, from 1, attends when i mod n = 0; without any of these three every layer attends",
+       "layer i, from 1, attends when i mod n = 0; without any of these three every layer of srupp "
+       "attends, and the last but one of sha_lstm",
        partly_attending},
       {"attention_last_n_layers", &c.attention_last_n_layers, at_least(0),
        "the last n layers attend; 0: none", partly_attending},
@@ -146,6 +148,8 @@ std::vector<Field> fields(ScheduleConfig& c) {
       {"type", choice(c.type, {"cosine", "constant"}), any,
        "course of the learning rate after warm-up"},
       {"warmup_steps", &c.warmup_steps, at_least(0), "steps of linear rise"},
+      {"warmup_from_zero", &c.warmup_from_zero, any,
+       "the rise starts at 0, not at lr / warmup_steps, and stops short of lr as much"},
       {"total_steps", &c.total_steps, at_least(0), "where the cosine ends; 0: training.steps"},
   };
 }

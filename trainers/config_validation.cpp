@@ -50,14 +50,8 @@ void check_belongs(const Section& given, ModelType type, const Origins& origins)
   }
 }
 
-void check_attention(const ModelConfig& config, const Origins& origins) {
-  require(config.projection_size >= 1, origins, "model.projection_size",
-          "expected a whole number from 1, for model.type is srupp; found {}",
-          config.projection_size);
-  require(config.projection_size % config.num_heads == 0, origins, "model.num_heads",
-          "expected a divisor of model.projection_size ({}), found {}", config.projection_size,
-          config.num_heads);
-
+// Of the types that let one choose which layers attend.
+void check_attending_layers(const ModelConfig& config, const Origins& origins) {
   std::vector<std::string_view> given;
   if (config.attention_every_n_layers) {
     given.emplace_back("model.attention_every_n_layers");
@@ -94,6 +88,56 @@ void check_attention(const ModelConfig& config, const Origins& origins) {
               previous);
       previous = layer;
     }
+  }
+}
+
+void check_srupp(const ModelConfig& config, const Origins& origins) {
+  require(config.projection_size >= 1, origins, "model.projection_size",
+          "expected a whole number from 1, for model.type is srupp; found {}",
+          config.projection_size);
+  require(config.projection_size % config.num_heads == 0, origins, "model.num_heads",
+          "expected a divisor of model.projection_size ({}), found {}", config.projection_size,
+          config.num_heads);
+  check_attending_layers(config, origins);
+}
+
+void check_sha_lstm(const ModelConfig& config, const Origins& origins) {
+  require(config.inner_size >= 1 && config.inner_size % config.hidden_size == 0, origins,
+          "model.inner_size",
+          "expected a multiple of model.hidden_size ({}), for model.type is sha_lstm; found {}",
+          config.hidden_size, config.inner_size);
+  require(config.hidden_size % config.num_heads == 0, origins, "model.num_heads",
+          "expected a divisor of model.hidden_size ({}), found {}", config.hidden_size,
+          config.num_heads);
+  check_attending_layers(config, origins);
+}
+
+void check_softmax(const ModelConfig& config, const Origins& origins) {
+  if (config.softmax == SoftmaxType::full) {
+    const ModelConfig untouched;
+    const auto only_adaptive = [&](std::string_view key, bool unset) {
+      require(unset, origins, key,
+              "only an adaptive softmax has this setting; remove it or set model.softmax: "
+              "adaptive");
+    };
+    only_adaptive("model.cutoffs", !config.cutoffs);
+    only_adaptive("model.embedding_size", config.embedding_size == untouched.embedding_size);
+    only_adaptive("model.div_val", config.div_val == untouched.div_val);
+    only_adaptive("model.tie_projections", config.tie_projections == untouched.tie_projections);
+    only_adaptive("model.embedding_dropout",
+                  config.embedding_dropout == untouched.embedding_dropout);
+    return;
+  }
+  require(!config.tie_weights, origins, "model.tie_weights",
+          "the rows of an adaptive softmax are always those of its embedding; remove it");
+  require(config.cutoffs && !config.cutoffs->empty(), origins, "model.cutoffs",
+          "expected the first id of every cluster but the first, for model.softmax is adaptive, "
+          "like [20000, 40000, 200000]; found none");
+  std::int64_t previous = 0;
+  for (const std::int64_t cutoff : *config.cutoffs) {
+    require(cutoff > previous, origins, "model.cutoffs",
+            "expected each id once and in increasing order, found {} after {}", cutoff, previous);
+    previous = cutoff;
   }
 }
 
@@ -157,11 +201,14 @@ void validate(const ModelConfig& config, const Origins& origins) {
   check_limits(section, origins);
   check_belongs(section, config.type, origins);
   if (config.type == ModelType::srupp) {
-    check_attention(config, origins);
+    check_srupp(config, origins);
+  } else if (config.type == ModelType::sha_lstm) {
+    check_sha_lstm(config, origins);
   }
   if (config.type == ModelType::transformer || config.type == ModelType::transformer_xl) {
     check_transformer(config, origins);
   }
+  check_softmax(config, origins);
 }
 
 void require_device(const Config& config) {

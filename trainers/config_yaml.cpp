@@ -17,61 +17,10 @@
 #include "trainers/config_fields.h"
 #include "trainers/config_suggestion.h"
 #include "trainers/config_validation.h"
+#include "trainers/yaml_document.h"
 
 namespace rondo {
 namespace {
-
-// What a piece of YAML is called in messages: a file and a line of it, or one whole override.
-struct Source {
-  std::string name;
-  bool has_lines = true;
-
-  std::string at(const YAML::Mark& mark) const {
-    return has_lines && !mark.is_null() ? fmt::format("{}:{}", name, mark.line + 1) : name;
-  }
-};
-
-// The one document in `text`; nothing at all is a null node.
-YAML::Node parse_document(std::string_view text, const Source& source) {
-  // yaml-cpp takes the end of a file for a closing quote, but not a mark of the document's end.
-  constexpr std::string_view end_of_document = "\n...\n";
-  const auto lines = std::ranges::count(text, '\n') + (text.ends_with('\n') ? 0 : 1);
-  try {
-    const auto documents = YAML::LoadAll(fmt::format("{}{}", text, end_of_document));
-    if (documents.empty()) {
-      return YAML::Node();
-    }
-    check(documents.size() == 1, "{}: expected one YAML document, found a second one",
-          source.at(documents.back().Mark()));
-    return documents.front();
-  } catch (const YAML::Exception& error) {
-    YAML::Mark last = error.mark;
-    last.line = static_cast<int>(lines) - 1;
-    check(error.mark.line < lines, "{}: expected YAML, but it ends inside open quotes or brackets",
-          source.at(last));
-    fail("{}: expected YAML, but it cannot be read: {}", source.at(error.mark), error.msg);
-  }
-}
-
-std::string found(const YAML::Node& node) {
-  if (node.IsMap()) {
-    return "a map";
-  }
-  if (node.IsSequence()) {
-    return "a list";
-  }
-  if (!node.IsScalar()) {
-    return "nothing";
-  }
-  constexpr std::size_t longest = 60;
-  std::string text = node.Scalar().substr(0, longest);
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < ' '; }, ' ');
-  if (node.Scalar().size() > longest) {
-    text += "...";
-  }
-  return node.Tag() == "?" ? fmt::format("'{}'", text) : fmt::format("the text \"{}\"", text);
-}
 
 // Numbers are written plainly: a quoted "100" is text, 1e3 and 1_000 are no whole numbers, and 010
 // is eight to some readers of YAML and ten to others.
@@ -161,7 +110,7 @@ class Reader {
   // A whole file, its base first. `chain` is the files that led here.
   void read_file_text(std::string_view yaml, const std::string& name,
                       std::vector<std::filesystem::path> chain = {}) {
-    const Source source{name};
+    const YamlSource source{name};
     const YAML::Node root = parse_document(yaml, source);
     check(!root.IsNull(), "{}: the file is empty; expected settings such as training.steps", name);
     check(root.IsMap(), "{}: expected sections such as model and training, found {}",
@@ -183,7 +132,7 @@ class Reader {
 
   // The settings of section `key`, given as a map.
   void read_section(const std::string& key, const YAML::Node& map, const std::string& where,
-                    const Source& source) {
+                    const YamlSource& source) {
     const auto section = std::ranges::find(sections_, key, &Section::name);
     if (section == sections_.end()) {
       fail_unknown(key, where);
@@ -195,34 +144,12 @@ class Reader {
                  });
   }
 
-  // "section.key=value"
-  void read_override(const std::string& text) {
-    const Source source{"--set " + text, false};
-    const std::size_t equals = text.find('=');
-    check(equals != std::string::npos,
-          "{}: expected section.key=value, as in --set optimizer.lr=1e-3", source.name);
-    read_setting(text.substr(0, equals), parse_document(text.substr(equals + 1), source),
-                 source.name);
+  void read_override(const SettingOverride& setting) {
+    const YamlSource source{setting.where, false};
+    read_setting(setting.key, parse_document(setting.value, source), setting.where);
   }
 
  private:
-  // Calls `body(key, value, where)` for every entry of `map`, whose keys must be names, each once.
-  template <typename Body>
-  static void for_each_key(const YAML::Node& map, const std::string& prefix, const Source& source,
-                           Body&& body) {
-    std::map<std::string, std::string> seen;
-    for (const auto& entry : map) {
-      const std::string where = source.at(entry.first.Mark());
-      check(entry.first.IsScalar(), "{}: expected the name of a setting, found {}", where,
-            found(entry.first));
-      const std::string& key = entry.first.Scalar();
-      const auto [first, is_new] = seen.emplace(key, where);
-      check(is_new, "{}: {}{} is given twice, first at {}; remove one", where, prefix, key,
-            first->second);
-      body(key, entry.second, where);
-    }
-  }
-
   void read_base(const YAML::Node& value, const std::string& where, const std::string& name,
                  std::vector<std::filesystem::path> chain) {
     check(value.IsScalar() && !value.Scalar().empty(),
@@ -281,22 +208,47 @@ std::string yaml_value(const Field& field) {
   return is_plain ? std::string(inside) : json;
 }
 
-}  // namespace
+std::vector<SettingOverride> parse_overrides(std::span<const std::string> texts) {
+  std::vector<SettingOverride> overrides;
+  for (const std::string& text : texts) {
+    overrides.push_back(parse_override(text));
+  }
+  return overrides;
+}
 
-Config parse_config(std::string_view yaml, std::string_view source_name,
-                    std::span<const std::string> overrides) {
+Config read_config(std::string_view yaml, std::string_view source_name,
+                   std::span<const SettingOverride> overrides) {
   Config config;
   Reader reader(list_settings(config));
   reader.read_file_text(yaml, std::string(source_name));
-  for (const std::string& text : overrides) {
-    reader.read_override(text);
+  for (const SettingOverride& setting : overrides) {
+    reader.read_override(setting);
   }
   validate(config, reader.origins());
   return config;
 }
 
+}  // namespace
+
+SettingOverride parse_override(std::string_view text) {
+  const std::string where = fmt::format("--set {}", text);
+  const std::size_t equals = text.find('=');
+  check(equals != std::string_view::npos,
+        "{}: expected section.key=value, as in --set optimizer.lr=1e-3", where);
+  return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)), where};
+}
+
+Config parse_config(std::string_view yaml, std::string_view source_name,
+                    std::span<const std::string> overrides) {
+  return read_config(yaml, source_name, parse_overrides(overrides));
+}
+
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
-  Config config = parse_config(read_file(file), file.string(), overrides);
+  return load_config(file, parse_overrides(overrides));
+}
+
+Config load_config(const std::filesystem::path& file, std::span<const SettingOverride> overrides) {
+  Config config = read_config(read_file(file), file.string(), overrides);
   if (config.run.folder.empty()) {
     config.run.folder = (std::filesystem::path("runs") / file.stem()).string();
   }
@@ -342,7 +294,7 @@ std::string model_config_to_json(const ModelConfig& config) {
 ModelConfig model_config_from_json(std::string_view json, std::string_view source_name) {
   ModelConfig config;
   Reader reader({list_settings(config)});
-  const Source source{std::string(source_name)};
+  const YamlSource source{std::string(source_name)};
   reader.read_section("model", parse_document(json, source), source.name, source);
   validate(config, reader.origins());
   return config;

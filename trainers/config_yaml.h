@@ -26,6 +26,19 @@ Config load_config(const std::filesystem::path& file, std::span<const std::strin
 Config parse_config(std::string_view yaml, std::string_view source_name,
                     std::span<const std::string> overrides = {});
 
+// One setting given outside of the file.
+struct SettingOverride {
+  std::string key;    // "training.steps"
+  std::string value;  // in YAML
+  std::string where;  // what messages call it: "--set training.steps=5", "sweep.yaml:7"
+};
+
+// "section.key=value" as of the command line's --set.
+SettingOverride parse_override(std::string_view text);
+
+// load_config with overrides that come from elsewhere than the command line.
+Config load_config(const std::filesystem::path& file, std::span<const SettingOverride> overrides);
+
 // Every setting as YAML, defaults included; parse_config reads an equal Config from it.
 std::string dump_config(const Config& config);
 

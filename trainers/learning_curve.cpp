@@ -7,6 +7,8 @@
 #include <iterator>
 #include <limits>
 
+#include "trainers/svg.h"
+
 namespace rondo {
 namespace {
 
@@ -18,37 +20,12 @@ constexpr double kRight = kWidth - 26;
 constexpr double kTop = 70;
 constexpr double kBottom = kHeight - 54;
 
-constexpr std::string_view kInk = "#24292f";
-constexpr std::string_view kFaintInk = "#57606a";
-constexpr std::string_view kGrid = "#e6e9ed";
 constexpr std::string_view kTrainLight = "#b5cfee";
 constexpr std::string_view kTrain = "#1f6fb4";
 constexpr std::string_view kDev = "#d1570f";
 
 // A horizontal resolution beyond this many points is not visible.
 constexpr std::size_t kMostPoints = 300;
-
-std::string escape(std::string_view text) {
-  std::string escaped;
-  for (const char letter : text) {
-    switch (letter) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      default:
-        if (static_cast<unsigned char>(letter) >= 0x20U) {  // XML has no control characters
-          escaped += letter;
-        }
-    }
-  }
-  return escaped;
-}
 
 std::vector<CurvePoint> finite(const std::vector<CurvePoint>& points) {
   std::vector<CurvePoint> kept;
@@ -114,18 +91,6 @@ struct Axis {
   double high = 1.0;
   double tick = 0.5;
 };
-
-// 1, 2 or 5 times a power of ten, so that `span` has at most `ticks` of them.
-double nice_tick(double span, int ticks) {
-  const double rough = span / ticks;
-  const double power = std::pow(10.0, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power >= rough * (1.0 - 1e-9)) {
-      return factor * power;
-    }
-  }
-  return 10.0 * power;
-}
 
 Axis step_axis(const LearningCurve& curve) {
   std::int64_t last = 1;
@@ -203,57 +168,14 @@ std::string bpc_label(double bpc, const Axis& axis) {
   return fmt::format("{:.{}f}", bpc, std::max(decimals, 0));
 }
 
-// At most 64 letters, which is what fits above the plot.
-std::string short_title(std::string_view title) {
-  std::size_t letters = 0;
-  for (std::size_t i = 0; i < title.size(); ++i) {
-    const bool starts_letter = (static_cast<unsigned char>(title[i]) & 0xC0U) != 0x80U;
-    if (starts_letter && ++letters > 64) {
-      return std::string(title.substr(0, i)) + "\u2026";
-    }
+void draw_line(Svg& svg, const Axis& x, const Axis& y, std::span<const CurvePoint> points,
+               std::string_view colour, double width) {
+  std::vector<std::pair<double, double>> places;
+  for (const CurvePoint& point : points) {
+    places.emplace_back(x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc));
   }
-  return std::string(title);
+  svg.line(places, colour, width);
 }
-
-// The document as it grows.
-class Svg {
- public:
-  template <typename... Args>
-  void add(fmt::format_string<Args...> element, Args&&... args) {
-    fmt::format_to(std::back_inserter(text_), element, std::forward<Args>(args)...);
-    text_ += '\n';
-  }
-
-  void text(double x, double y, std::string_view attributes, std::string_view content) {
-    add(R"(<text x="{:.1f}" y="{:.1f}" {}>{}</text>)", x, y, attributes, escape(content));
-  }
-
-  void line(const Axis& x, const Axis& y, std::span<const CurvePoint> points,
-            std::string_view colour, double width) {
-    if (points.size() == 1) {
-      dot(x_of(x, static_cast<double>(points[0].step)), y_of(y, points[0].bpc), width,
-          fmt::format(R"(fill="{}")", colour));
-      return;
-    }
-    std::string list;
-    for (const CurvePoint& point : points) {
-      fmt::format_to(std::back_inserter(list), "{}{:.1f},{:.1f}", list.empty() ? "" : " ",
-                     x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc));
-    }
-    add(R"(<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" )"
-        R"(stroke-linejoin="round" stroke-linecap="round"/>)",
-        list, colour, width);
-  }
-
-  void dot(double x, double y, double radius, std::string_view attributes) {
-    add(R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" {}/>)", x, y, radius, attributes);
-  }
-
-  std::string take() { return std::move(text_); }
-
- private:
-  std::string text_;
-};
 
 void draw_axes(Svg& svg, const Axis& x, const Axis& y) {
   const std::string labels = fmt::format(R"(font-size="12" fill="{}")", kFaintInk);
@@ -349,24 +271,19 @@ std::string draw_learning_curve(const LearningCurve& curve) {
 
   const std::vector<CurvePoint> train_average = smooth(clean.train);
 
-  Svg svg;
-  svg.add(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" )"
-          R"(height="{1}" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, )"
-          R"(Arial, sans-serif">)",
-          kWidth, kHeight);
-  svg.add(R"(<rect width="100%" height="100%" rx="6" fill="#ffffff"/>)");
+  Svg svg(kWidth, kHeight);
   // A little wider than the plot, so that points at its ends are whole.
   svg.add(R"(<clipPath id="plot"><rect x="{}" y="{}" width="{}" height="{}"/></clipPath>)",
           kLeft - 5, kTop, kRight - kLeft + 10, kBottom - kTop);
   svg.text(kLeft, 28, fmt::format(R"(font-size="16" font-weight="600" fill="{}")", kInk),
-           short_title(clean.title));
+           shortened(clean.title, 64));  // what fits above the plot
   draw_legend(svg, clean, best == clean.dev.end() ? nullptr : &*best);
   draw_axes(svg, x, y);
 
   svg.add(R"svg(<g clip-path="url(#plot)">)svg");
-  svg.line(x, y, extremes(clean.train), kTrainLight, 1.25);
-  svg.line(x, y, train_average, kTrain, 2.25);
-  svg.line(x, y, clean.dev, kDev, 2);
+  draw_line(svg, x, y, extremes(clean.train), kTrainLight, 1.25);
+  draw_line(svg, x, y, train_average, kTrain, 2.25);
+  draw_line(svg, x, y, clean.dev, kDev, 2);
   if (clean.dev.size() <= 60) {  // more would hide the line
     for (const CurvePoint& point : clean.dev) {
       svg.dot(x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc), 3,
@@ -382,7 +299,6 @@ std::string draw_learning_curve(const LearningCurve& curve) {
              fmt::format(R"(font-size="14" fill="{}" text-anchor="middle")", kFaintInk),
              "nothing measured yet");
   }
-  svg.add("</svg>");
   return svg.take();
 }
 

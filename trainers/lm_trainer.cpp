@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "trainers/config_validation.h"
 #include "trainers/config_yaml.h"
+#include "trainers/metrics_log.h"
 #include "trainers/run_recorder.h"
 #include "trainers/schedule.h"
 
@@ -168,6 +169,12 @@ std::string LmTrainer::saved_so_far() const {
 }
 
 void LmTrainer::stop_astray(std::int64_t step, const std::string& what) const {
+  try {
+    // For whoever reads the run's folder; a resumed run removes it with the steps after its own.
+    MetricsLog(folder_ / "metrics.jsonl", step).write({"diverged", step, {{"what", what}}});
+  } catch (const Error&) {
+    // What went astray matters more than that it could not be recorded.
+  }
   fail(
       "training stopped at step {}: {}; {}. Try a lower optimizer.lr, a longer "
       "schedule.warmup_steps or training.clip_grad_norm below {}",

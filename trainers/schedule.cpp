@@ -10,7 +10,8 @@ double learning_rate(const ScheduleConfig& schedule, double lr, std::int64_t tot
   const auto t = static_cast<double>(step);
   const auto w = static_cast<double>(schedule.warmup_steps);
   if (step < schedule.warmup_steps) {
-    return lr * ((t + 1.0) / w);  // the quotient first: lr itself at the last step
+    // The quotient first: lr itself at the last step, unless from zero.
+    return lr * ((schedule.warmup_from_zero ? t : t + 1.0) / w);
   }
   if (schedule.type == ScheduleType::constant) {
     return lr;

@@ -46,6 +46,18 @@ TEST_CASE("the settings choose which layers attend", "[models][config]") {
     config.attention_layers = Layers{};
     REQUIRE(attending(config).empty());
   }
+  SECTION("of a SHA-LSTM the last but one, or as set") {
+    config.type = ModelType::sha_lstm;
+    REQUIRE(attending(config) == Layers{9});
+    config.attention_every_n_layers = 1;
+    REQUIRE(attending(config) == Layers{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+    config.attention_every_n_layers.reset();
+    config.attention_layers = Layers{};
+    REQUIRE(attending(config).empty());
+    config.attention_layers.reset();
+    config.num_layers = 1;
+    REQUIRE(attending(config) == Layers{1});
+  }
   SECTION("never with SRU") {
     config.type = ModelType::sru;
     REQUIRE(attending(config).empty());

@@ -59,6 +59,14 @@ TEST_CASE("operations of a step are as counted by hand", "[models][flops]") {
   // Of the input, 6 rows with 8 x 32, and as much of h before but for 2 rows without a gradient:
   // 9216 + 9216 - 2 x 2 x 8 x 32 a layer.
   REQUIRE(flops(small(ModelType::lstm, 0)) == std::pair(3.0 * (2 * 9216 - 1024), 0.0));
+  // As much and 8 x 16 of Boom in each layer of a SHA-LSTM; in the second a query of 8 x 8, a gate
+  // of 8 x 16 on one row, and 15 pairs in each of 2 streams, at 12 x 8 each.
+  ModelConfig sha_lstm = small(ModelType::sha_lstm, 0);
+  sha_lstm.inner_size = 16;
+  REQUIRE(flops(sha_lstm) ==
+          std::pair(3.0 * (2 * 9216 - 1024 + 4608) + 2304 + 768, 2 * 15 * 12 * 8.0));
+  sha_lstm.attention_layers = std::vector<std::int64_t>{};
+  REQUIRE(flops(sha_lstm) == std::pair(3.0 * (2 * 9216 - 1024 + 4608), 0.0));
   // More in a layer that attends: memory's projection without the gradient of memory (2 x 2 x 6 x
   // 8 x 4 = 768), keys and values of 12 rows (3 x 2 x 12 x 4 x 8 = 2304). Of 2 streams each sees
   // (3 + 1) + (3 + 2) + (3 + 3) = 15 pairs, at 12 x 4 each.
@@ -67,6 +75,19 @@ TEST_CASE("operations of a step are as counted by hand", "[models][flops]") {
   ModelConfig heads = attending_in({1, 2, 3});
   heads.num_heads = 2;
   REQUIRE(flops(heads) == flops(attending_in({1, 2, 3})));
+}
+
+TEST_CASE("an adaptive softmax counts as for ids of its first cluster", "[models][flops]") {
+  ModelConfig config = small(ModelType::sru, 0);
+  config.softmax = SoftmaxType::adaptive;
+  config.cutoffs = std::vector<std::int64_t>{2, 3};
+  config.embedding_size = 6;
+  // 6 rows: 6 x 8 twice, and 6 x 4 for two ids and two clusters.
+  REQUIRE(training_flops(config, kVocabulary, {2, 3, 3}).output ==
+          2 * 6 * 6 * 6 * 8 + 6 * 6 * 6 * 4);
+  config.embedding_size = 0;  // 8
+  REQUIRE(training_flops(config, kVocabulary, {2, 3, 3}).output ==
+          2 * 6 * 6 * 8 * 8 + 6 * 6 * 8 * 4);
 }
 
 TEST_CASE("without memory only the segment's own half is attended to", "[models][flops]") {

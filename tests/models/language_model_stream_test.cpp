@@ -75,6 +75,21 @@ std::vector<NamedConfig> configs() {
     lstm(c);
     c.hidden_size = 37;
   });
+  add("tied rows", srupp, [](ModelConfig& c) { c.tie_weights = true; });
+  const auto adaptive = [](ModelConfig& c) {
+    c.softmax = SoftmaxType::adaptive;
+    c.cutoffs = std::vector<std::int64_t>{4, 7};
+    c.embedding_size = 5;
+  };
+  add("adaptive softmax", srupp, [&](ModelConfig& c) {
+    adaptive(c);
+    c.div_val = 2;
+  });
+  add("adaptive softmax, a cluster of no rows", ModelType::lstm, [&](ModelConfig& c) {
+    lstm(c);
+    adaptive(c);
+    c.tie_projections = false;
+  });
   return all;
 }
 

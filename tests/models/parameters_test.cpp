@@ -53,6 +53,10 @@ void require_all(const Variable& parameter, double expected) {
   }
 }
 
+Config shipped(const std::string& name) {
+  return load_config(std::filesystem::path(RONDO_SOURCE_DIR) / "configs" / (name + ".yaml"));
+}
+
 double xavier(double out, double in) { return std::sqrt(6.0 / (in + out)); }
 
 }  // namespace
@@ -64,11 +68,47 @@ TEST_CASE("the published Enwik8 models have their numbers of parameters", "[mode
                                                          {"enwik8_195m", 194'993'815}};
   for (const auto& [name, parameters] : published) {
     INFO(name);
-    const Config config =
-        load_config(std::filesystem::path(RONDO_SOURCE_DIR) / "configs" / (name + ".yaml"));
+    const Config config = shipped(name);
     Generator generator(1);
     Initializer init(generator, Device::meta());
     REQUIRE(count(build_language_model(config.model, 205, init)->parameters()) == parameters);
+  }
+}
+
+TEST_CASE("configurations have the published numbers of parameters", "[models][parameters][cpu]") {
+  int published = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(RONDO_SOURCE_DIR) / "configs")) {
+    if (entry.is_directory()) {
+      continue;
+    }
+    INFO(entry.path());
+    const Config config = load_config(entry.path());
+    Generator generator(1);
+    Initializer init(generator, Device::meta());  // shapes alone
+    const auto model = build_language_model(config.model, published_vocabulary(config), init);
+    if (config.published.parameters > 0) {
+      const auto found = static_cast<double>(count(model->parameters()));
+      CHECK(found == Approx(config.published.parameters).epsilon(0.01));
+      ++published;
+    }
+  }
+  REQUIRE(published > 0);
+}
+
+TEST_CASE("the models of the small comparison have one size", "[models][parameters][cpu]") {
+  std::map<std::string, double> sizes;
+  for (const char* name : {"small_srupp", "small_lstm", "small_sha_lstm", "small_transformer",
+                           "small_transformer_xl"}) {
+    Generator generator(1);
+    Initializer init(generator, Device::meta());
+    const Config config = shipped(name);
+    sizes[name] = static_cast<double>(count(
+        build_language_model(config.model, published_vocabulary(config), init)->parameters()));
+  }
+  for (const auto& [name, size] : sizes) {
+    INFO(name);
+    REQUIRE(size == Approx(sizes.at("small_srupp")).epsilon(0.02));
   }
 }
 

@@ -77,6 +77,20 @@ TEST_CASE("parameters have their names in the reference", "[models][reference]")
                 "rnn.rnn_lst.0.layer_norm.bias", "output_layer.weight", "output_layer.bias"});
 }
 
+TEST_CASE("an adaptive softmax has its names in the reference", "[models][reference]") {
+  ModelConfig config = one_layer(ModelType::sru, 0);
+  config.softmax = SoftmaxType::adaptive;
+  config.cutoffs = std::vector<std::int64_t>{2};
+  config.tie_projections = false;
+  REQUIRE(reference_names(config) ==
+          Names{"embedding_layer.emb_projs.0", "embedding_layer.emb_projs.1",
+                "rnn.rnn_lst.0.transform_module.weight", "rnn.rnn_lst.0.weight_c",
+                "rnn.rnn_lst.0.bias", "output_layer.out_layers.0.weight",
+                "output_layer.out_layers.0.bias", "output_layer.out_layers.1.weight",
+                "output_layer.out_layers.1.bias", "output_layer.out_projs.0",
+                "output_layer.out_projs.1"});
+}
+
 TEST_CASE("a state of the reference fills a model", "[models][reference]") {
   struct Case {
     ModelType type;

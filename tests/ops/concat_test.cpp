@@ -51,6 +51,21 @@ TEST_CASE("narrow is a view of rows", "[ops][narrow]") {
   REQUIRE(rows.value().shares_storage_with(x.value()));
 }
 
+TEST_CASE("reshape is a view with the right gradient", "[ops][reshape][gradient]") {
+  const Variable x(on_test_device(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {3, 2})));
+  const Variable y = reshape(x, {1, 6});
+  REQUIRE(y.shape() == Shape{1, 6});
+  REQUIRE(y.value().shares_storage_with(x.value()));
+  REQUIRE_THAT(error_of([&] { reshape(x, {4}); }), ContainsSubstring("[3, 2] cannot become [4]"));
+  Generator generator(5);
+  require_gradients(
+      [](std::span<const Variable> in) {
+        return std::vector<Variable>{concat({reshape(in[0], {3, 2}), in[1]}, 0)};
+      },
+      {random_parameter({2, 3}, DType::f64, generator),
+       random_parameter({1, 2}, DType::f64, generator)});
+}
+
 TEST_CASE("concat, split and narrow have the right gradients", "[ops][concat][gradient]") {
   Generator generator(2);
   for (const bool offset : {false, true}) {

@@ -24,6 +24,7 @@ const std::vector<NamedFunction> kFunctions = {
     {"scale", [](auto in) { return scale(in[0], -2.5); }, 1},
     {"sigmoid", [](auto in) { return sigmoid(in[0]); }, 1},
     {"tanh", [](auto in) { return rondo::tanh(in[0]); }, 1},
+    {"gelu", [](auto in) { return gelu(in[0]); }, 1},
     {"relu", [](auto in) { return relu(in[0]); }, 1},
     {"sum", [](auto in) { return sum(in[0]); }, 1},
     {"mean", [](auto in) { return mean(in[0]); }, 1},
@@ -66,6 +67,19 @@ TEST_CASE("sigmoid and tanh are right from end to end of their range", "[ops][el
   REQUIRE(std::isnan(relu(Variable(Tensor::full({1}, nan))).value().item()));
   REQUIRE(relu(Variable(Tensor::full({1}, -2.5))).value().item() == 0.0);
   REQUIRE(std::isnan(sigmoid(Variable(Tensor::full({1}, nan))).value().item()));
+}
+
+TEST_CASE("gelu is near x Phi(x), and right at the ends of its range", "[ops][elementwise]") {
+  const std::vector<double> points = {-1000, -30, -2, -0.75, -1e-9, 0, 1e-9, 0.5, 2, 30, 1000};
+  const Variable x(tensor_of<double>(points, {static_cast<std::int64_t>(points.size())}));
+  const Tensor y = on_cpu(gelu(x).value());
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    INFO("x = " << points[i]);
+    const double exact = points[i] * 0.5 * std::erfc(-points[i] / std::sqrt(2.0));
+    REQUIRE(std::abs(y.values<double>()[i] - exact) < 0.021);
+    REQUIRE(y.values<double>()[i] ==
+            Approx(points[i] / (1.0 + std::exp(-1.702 * points[i]))).epsilon(1e-13));
+  }
 }
 
 TEST_CASE("elementwise operations agree between f32 and f64", "[ops][elementwise]") {

@@ -284,6 +284,25 @@ TEST_CASE("linear without rows has no gradients to give", "[ops][linear]") {
   REQUIRE(same_bits(bias.grad(), Tensor::zeros({2})));
 }
 
+TEST_CASE("linear_transposed agrees between devices in every precision", "[ops][linear][gpu]") {
+  Generator generator(13);
+  for (const Arithmetic& arithmetic : kArithmetics) {
+    for (const auto [rows, in, out] : {std::array{1, 1, 1}, std::array{3, 7, 5},
+                                       std::array{33, 64, 1}, std::array{70, 24, 40}}) {
+      INFO(name(arithmetic.activations)
+           << " in " << name(arithmetic.precision) << ", " << rows << ", " << in << ", " << out);
+      require_devices_agree(
+          [&](std::span<const Variable> inputs) {
+            return std::vector<Variable>{linear_transposed(
+                inputs[0], inputs[1], on_device_of(inputs[0], arithmetic.precision))};
+          },
+          {random_tensor({rows, 1, in}, DType::f32, generator, -0.3, 0.3)},
+          {eight_bits(random_tensor({in, out}, DType::f32, generator, -0.3, 0.3))},
+          arithmetic.activations, arithmetic.tolerance);
+    }
+  }
+}
+
 TEST_CASE("matmul agrees between devices", "[ops][matmul][gpu]") {
   Generator generator(13);
   for (const auto& [dtype, tolerance] :
@@ -378,6 +397,32 @@ TEST_CASE("matmul has the right values and gradients", "[ops][matmul][gradient]"
         {random_parameter({4, size}, DType::f64, generator, -1, 1, true),
          random_parameter({size, 3}, DType::f64, generator)});
   }
+}
+
+TEST_CASE("linear_transposed is linear with a weight that lies the other way",
+          "[ops][linear][gradient]") {
+  const Variable x(on_test_device(Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3})));
+  const Variable weight(on_test_device(Tensor::from<float>({1, 2, 0, 1, -1, 0}, {3, 2})));
+  REQUIRE(same_bits(linear_transposed(x, weight).value(),
+                    Tensor::from<float>({-2, 4, -2, 13}, {2, 2})));
+  Generator generator(12);
+  for (const bool offset : {false, true}) {
+    for (const std::int64_t size : {1, 3, 17}) {
+      require_gradients(
+          [](std::span<const Variable> in) {
+            return std::vector<Variable>{linear_transposed(in[0], in[1])};
+          },
+          {random_parameter({2, 3, size}, DType::f64, generator, -1, 1, offset),
+           random_parameter({size, 5}, DType::f64, generator, -1, 1, offset)});
+    }
+  }
+  REQUIRE(error_of([&] {
+            linear_transposed(x, Variable(Tensor::zeros({2, 3})));
+          }) ==
+          "[linear_transposed] x has shape [2, 3]; its last size must be 2, the inputs of weight "
+          "[2, 3]");
+  REQUIRE(error_of([&] { linear_transposed(x, Variable(Tensor::zeros({3}))); }) ==
+          "[linear_transposed] weight has shape [3]; expected (in, out)");
 }
 
 TEST_CASE("linear explains shapes that do not fit", "[ops][linear]") {

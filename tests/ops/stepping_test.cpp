@@ -3,6 +3,7 @@
 #include "ops/attention.h"
 #include "ops/attention_step.h"
 #include "ops/cpu/rows.h"
+#include "ops/elementwise.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/lstm.h"
@@ -201,6 +202,30 @@ TEST_CASE("add_scaled_step adds, in place as well", "[ops][stepping]") {
   REQUIRE(same_bits(b, Tensor::from<float>({6, 0, 3}, {1, 3})));
 }
 
+TEST_CASE("add_gelu_chunks_step adds up the chunks of every stream", "[ops][stepping]") {
+  Generator generator(11);
+  for (const std::int64_t size : {1, 37, 300}) {
+    for (const std::int64_t chunks : {1, 4}) {
+      INFO(chunks << " chunks of " << size);
+      const Tensor x = random_tensor({2, chunks * size}, DType::f32, generator, -3, 3);
+      const Tensor before = random_tensor({2, size}, DType::f32, generator);
+      Tensor y = before.clone();
+      add_gelu_chunks_step(x, y);
+      const Tensor gelus = on_cpu(gelu(Variable(x)).value());
+      Tensor expected = on_cpu(before).clone();
+      for (std::int64_t s = 0; s < 2; ++s) {
+        for (std::int64_t c = 0; c < chunks; ++c) {
+          for (std::int64_t i = 0; i < size; ++i) {
+            expected.data<float>()[s * size + i] +=
+                gelus.data<float>()[(s * chunks + c) * size + i];
+          }
+        }
+      }
+      REQUIRE(max_relative_error(y, expected) < kTolerance);
+    }
+  }
+}
+
 TEST_CASE("sru_step is a scan of one step", "[ops][stepping]") {
   Generator generator(9);
   for (const Activation activation : {Activation::identity, Activation::tanh}) {
@@ -269,6 +294,13 @@ TEST_CASE("other steps on a GPU give what the CPU gives", "[ops][stepping][gpu]"
               return std::vector<Tensor>{h, c};
             },
             {draw({streams, 4 * n}), draw({streams, 4 * n}), draw({streams, n})});
+        require_agreement(
+            [](std::span<const Tensor> in) {
+              Tensor y = in[1].clone();
+              add_gelu_chunks_step(in[0], y);
+              return std::vector<Tensor>{y};
+            },
+            {draw({streams, 3 * n}), draw({streams, n})});
         for (const Activation activation : {Activation::identity, Activation::tanh}) {
           for (const bool has_skip_term : {true, false}) {
             SruScanOptions options;

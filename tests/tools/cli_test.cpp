@@ -199,7 +199,13 @@ TEST_CASE("a text is prepared, learnt, measured, continued and described", "[too
                ContainsSubstring("\"hidden_size\": 16") && ContainsSubstring("rnn.layers.1") &&
                    ContainsSubstring("window       16") && ContainsSubstring("step        8"));
   REQUIRE_THAT(output_of({"info", place.config(), "--set", "model.hidden_size=24"}),
-               ContainsSubstring("\"hidden_size\": 24"));
+               ContainsSubstring("\"hidden_size\": 24") && ContainsSubstring("vocabulary   205"));
+  const std::vector<std::string> of_another = {"info", place.config(), "--set",
+                                               "published.vocabulary=77"};
+  REQUIRE_THAT(output_of(of_another), ContainsSubstring("vocabulary   77"));
+  std::vector<std::string> of_a_third = of_another;
+  of_a_third.insert(of_a_third.end(), {"--vocabulary", "50"});
+  REQUIRE_THAT(output_of(of_a_third), ContainsSubstring("vocabulary   50"));
   REQUIRE_THAT(failure_of({"info", run, "--set", "model.hidden_size=24"}),
                ContainsSubstring("--set changes a config"));
 

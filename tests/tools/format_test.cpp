@@ -46,6 +46,12 @@ TEST_CASE("a model is described in a line", "[tools][format]") {
   REQUIRE(format_model(model) == "SRU, 4 layers of 320, no attention");
   model.type = ModelType::lstm;
   REQUIRE(format_model(model) == "LSTM, 4 layers of 320");
+  model.inner_size = 1280;
+  model.type = ModelType::transformer_xl;
+  REQUIRE(format_model(model) == "Transformer-XL, 4 layers of 320, inner 1280");
+  model.type = ModelType::sha_lstm;
+  model.attention_last_n_layers.reset();
+  REQUIRE(format_model(model) == "SHA-LSTM, 4 layers of 320, inner 1280, attention in 3");
 }
 
 TEST_CASE("durations show two units at most", "[tools][format]") {

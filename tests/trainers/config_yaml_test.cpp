@@ -47,6 +47,12 @@ Config unusual_config() {
   c.model.attention_layer_norm = false;
   c.model.attention_normalize_after = false;
   c.model.embedding_init = EmbeddingInit::vocabulary;
+  c.model.softmax = SoftmaxType::adaptive;
+  c.model.cutoffs = {{20, 300}};
+  c.model.embedding_size = 48;
+  c.model.div_val = 2;
+  c.model.tie_projections = false;
+  c.model.embedding_dropout = 0.3;
   c.training = {.steps = std::numeric_limits<std::int64_t>::max(),
                 .batch_size = 3,
                 .unroll = 5,
@@ -61,7 +67,10 @@ Config unusual_config() {
                  .eps = 1e-300,
                  .weight_decay = 1.7976931348623157e308,
                  .momentum = 0.9};
-  c.schedule = {.type = ScheduleType::constant, .warmup_steps = 11, .total_steps = 13};
+  c.schedule = {.type = ScheduleType::constant,
+                .warmup_steps = 11,
+                .warmup_from_zero = true,
+                .total_steps = 13};
   c.evaluation = {.every = 0, .unroll = 9, .batch_size = 4, .max_tokens = 77, .test_at_end = false};
   c.checkpoint.every = 0;
   c.logging = {.every = 3, .tensorboard = false};
@@ -236,6 +245,32 @@ TEST_CASE("text that is not a configuration is an error with its line", "[config
                ContainsSubstring("x.yaml:1: expected the name of a setting, found a list"));
 }
 
+TEST_CASE("settings of the softmax that contradict each other are reported", "[config][cpu]") {
+  const std::string adaptive = "softmax: adaptive\n  ";
+  REQUIRE(parse(kMinimal + "  " + adaptive + "cutoffs: [20, 40]\n").model.cutoffs ==
+          std::vector<std::int64_t>{20, 40});
+  REQUIRE_THAT(model_error(adaptive + "div_val: 2"),
+               ContainsSubstring("model.cutoffs: expected the first id of every cluster but the "
+                                 "first, for model.softmax is adaptive") &&
+                   ContainsSubstring("found none"));
+  REQUIRE_THAT(model_error(adaptive + "cutoffs: []"), ContainsSubstring("found none"));
+  REQUIRE(model_error(adaptive + "cutoffs: [40, 20]") ==
+          "x.yaml:4: model.cutoffs: expected each id once and in increasing order, found 20 after "
+          "40");
+  REQUIRE_THAT(model_error(adaptive + "cutoffs: [20, 20]"), ContainsSubstring("found 20 after 20"));
+  REQUIRE(model_error(adaptive + "cutoffs: [20]\n  tie_weights: true") ==
+          "x.yaml:5: model.tie_weights: the rows of an adaptive softmax are always those of its "
+          "embedding; remove it");
+  REQUIRE(parse(kMinimal + "  tie_weights: true\n").model.tie_weights);
+  for (const std::string line : {"cutoffs: [20]", "embedding_size: 8", "div_val: 2",
+                                 "tie_projections: false", "embedding_dropout: 0.1"}) {
+    REQUIRE(model_error(line) ==
+            fmt::format("x.yaml:3: model.{}: only an adaptive softmax has this setting; remove it "
+                        "or set model.softmax: adaptive",
+                        line.substr(0, line.find(':'))));
+  }
+}
+
 TEST_CASE("settings that contradict each other are reported where they stand", "[config][cpu]") {
   REQUIRE_THAT(error_in("training:\n  steps: 5\n"),
                ContainsSubstring("x.yaml: model.projection_size: expected a whole number from 1, "
@@ -277,6 +312,18 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
                      ContainsSubstring("only a model of type sru or srupp has this setting, and "
                                        "model.type is lstm"));
   }
+  const auto sha_lstm_error = [](const std::string& lines) {
+    return error_in("model:\n  type: sha_lstm\n  hidden_size: 8\n" + lines);
+  };
+  REQUIRE_THAT(sha_lstm_error(""),
+               ContainsSubstring("x.yaml: model.inner_size: expected a multiple of "
+                                 "model.hidden_size (8), for model.type is sha_lstm; found 0"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 12\n"),
+               ContainsSubstring("x.yaml:4: model.inner_size"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 16\n  num_heads: 3\n"),
+               ContainsSubstring("expected a divisor of model.hidden_size (8), found 3"));
+  REQUIRE_THAT(sha_lstm_error("  inner_size: 16\n  attention_layers: [11]\n"),
+               ContainsSubstring("expected layers from 1 to model.num_layers (10), found 11"));
   REQUIRE_THAT(model_error("type: lstm"), ContainsSubstring("x.yaml:2: model.projection_size"));
   REQUIRE(error_in(kMinimal + "schedule:\n  warmup_steps: 9\ntraining:\n  steps: 8\n") ==
           "x.yaml:4: schedule.warmup_steps: expected at most all 8 steps, found 9");

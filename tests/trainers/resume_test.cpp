@@ -10,6 +10,37 @@ using namespace rondo::testing;
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Trains the changed model in one go, and again with a stop on the way.
+void require_learns_and_resumes(const std::function<void(ModelConfig&)>& change) {
+  const TinyRuns runs;
+  const auto config = [&](const std::string& name) {
+    Config c = runs.config(name);
+    c.model.hidden_size = 12;
+    change(c.model);
+    c.optimizer.type = OptimizerType::adam;
+    c.optimizer.lr = 0.1;
+    c.optimizer.weight_decay = 0.0;
+    c.training.steps = 30;
+    return c;
+  };
+  runs.train(config("straight"));
+  std::vector<double> losses;
+  for (const MetricsRecord& record : read_metrics(runs.path("straight") / "metrics.jsonl")) {
+    if (record.kind == "train") {
+      losses.push_back(record.number("bpc"));
+    }
+  }
+  REQUIRE(losses.size() == 30);
+  REQUIRE(losses.back() < 0.5 * losses.front());  // the text repeats itself every seven bytes
+  runs.train(config("stopped"), false, 7);        // within an epoch: h and c are carried over
+  runs.train(config("stopped"), true);
+  runs.require_same("straight", "stopped");
+}
+
+}  // namespace
+
 TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
           "[trainers][resume]") {
   const TinyRuns runs;
@@ -34,31 +65,20 @@ TEST_CASE("a run stopped after any step and resumed ends with the same bytes",
 }
 
 TEST_CASE("an LSTM learns, and goes on where it was stopped", "[trainers][resume]") {
-  const TinyRuns runs;
-  const auto config = [&](const std::string& name) {
-    Config c = runs.config(name);
-    c.model.type = ModelType::lstm;
-    c.model.projection_size = 0;
-    c.model.attention_dropout = 0.0;
-    c.model.hidden_size = 12;
-    c.optimizer.type = OptimizerType::adam;
-    c.optimizer.lr = 0.1;
-    c.optimizer.weight_decay = 0.0;
-    c.training.steps = 30;
-    return c;
-  };
-  runs.train(config("straight"));
-  std::vector<double> losses;
-  for (const MetricsRecord& record : read_metrics(runs.path("straight") / "metrics.jsonl")) {
-    if (record.kind == "train") {
-      losses.push_back(record.number("bpc"));
-    }
-  }
-  REQUIRE(losses.size() == 30);
-  REQUIRE(losses.back() < 0.5 * losses.front());  // the text repeats itself every seven bytes
-  runs.train(config("stopped"), false, 7);        // within an epoch: h and c are carried over
-  runs.train(config("stopped"), true);
-  runs.require_same("straight", "stopped");
+  require_learns_and_resumes([](ModelConfig& model) {
+    model.type = ModelType::lstm;
+    model.projection_size = 0;
+    model.attention_dropout = 0.0;
+  });
+}
+
+TEST_CASE("an adaptive softmax learns, and goes on where it was stopped", "[trainers][resume]") {
+  require_learns_and_resumes([](ModelConfig& model) {
+    model.softmax = SoftmaxType::adaptive;
+    model.cutoffs = std::vector<std::int64_t>{1, 3};  // of four bytes
+    model.div_val = 2;
+    model.embedding_dropout = 0.1;
+  });
 }
 
 TEST_CASE("a run that died after its last save repeats the lost steps exactly",

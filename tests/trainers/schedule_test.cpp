@@ -33,6 +33,19 @@ TEST_CASE("the rate rises in a line over the warm-up", "[trainers][schedule][cpu
   }
 }
 
+TEST_CASE("the warm-up may start from zero, on the same cosine", "[trainers][schedule][cpu]") {
+  for (const ScheduleType type : {ScheduleType::cosine, ScheduleType::constant}) {
+    const ScheduleConfig from_first = schedule_of(type, 4);
+    ScheduleConfig from_zero = from_first;
+    from_zero.warmup_from_zero = true;
+    REQUIRE(learning_rate(from_zero, 0.8, 100, 0) == 0.0);
+    for (std::int64_t step = 1; step < 100; ++step) {
+      REQUIRE(learning_rate(from_zero, 0.8, 100, step) ==
+              learning_rate(from_first, 0.8, 100, step < 4 ? step - 1 : step));
+    }
+  }
+}
+
 TEST_CASE("the cosine falls from the last warm-up step", "[trainers][schedule][cpu]") {
   constexpr std::int64_t kTotal = 50;
   constexpr std::int64_t kWarmup = 10;
