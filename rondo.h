@@ -11,7 +11,7 @@
 #include "core/safetensors.h"
 #include "core/tensor.h"
 #include "data/batcher.h"
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "data/byte_vocabulary.h"
 #include "data/prepare.h"
 #include "models/generation.h"

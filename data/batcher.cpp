@@ -1,21 +1,21 @@
 #include "data/batcher.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
 namespace rondo {
 
-StreamBatcher::StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVocabulary& vocabulary,
-                             const StreamOptions& options)
-    : bytes_(bytes), vocabulary_(vocabulary), options_(options) {
+StreamBatcher::StreamBatcher(TokenText text, const StreamOptions& options)
+    : text_(std::move(text)), options_(options) {
   check(options.batch_size >= 1, "[StreamBatcher] batch_size is {}; it must be at least 1",
         options.batch_size);
   check(options.unroll >= 1, "[StreamBatcher] unroll is {}; it must be at least 1", options.unroll);
   check(options.ranks >= 1 && options.rank >= 0 && options.rank < options.ranks,
         "[StreamBatcher] rank is {} of {}; ranks count from 0", options.rank, options.ranks);
 
-  const auto count = static_cast<std::int64_t>(bytes.size());
+  const std::int64_t count = text_.size();
   // Divided twice, because a product of two silly settings could overflow.
   stream_length_ = count > 0 ? (count - 1) / options.batch_size / options.ranks : 0;
   const bool full = options.tail == Tail::drop || !options.allow_short;
@@ -25,7 +25,8 @@ StreamBatcher::StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVoca
                               static_cast<double>(options.ranks) * static_cast<double>(shortest) +
                           1.0;
     fail(
-        "[StreamBatcher] the text has {} bytes, but batch_size {}{}{} needs at least {:.0f}; lower "
+        "[StreamBatcher] the text has {} tokens, but batch_size {}{}{} needs at least {:.0f}; "
+        "lower "
         "{}batch_size{}, or use a longer text",
         count, options.batch_size, full ? fmt::format(" x unroll {}", options.unroll) : "",
         options.ranks > 1 ? fmt::format(" x {} ranks", options.ranks) : "", needed,
@@ -35,7 +36,7 @@ StreamBatcher::StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVoca
   const bool keeps_rest = options.tail == Tail::keep && stream_length_ % options.unroll != 0;
   segments_ = full_segments + (keeps_rest ? 1 : 0);
   positions_ = keeps_rest ? stream_length_ : full_segments * options.unroll;
-  vocabulary_.require_known(bytes_);
+  text_.require_known();
 }
 
 std::int64_t StreamBatcher::length(std::int64_t index) const {
@@ -57,11 +58,9 @@ void StreamBatcher::write(std::int64_t index, std::int32_t* inputs, std::int32_t
   const std::int64_t batch = options_.batch_size;
   for (std::int64_t b = 0; b < batch; ++b) {
     const std::int64_t stream = options_.rank * batch + b;
-    const std::uint8_t* bytes = bytes_.data() + stream * stream_length_ + start;
-    for (std::int64_t t = 0; t < steps; ++t) {
-      inputs[t * batch + b] = *vocabulary_.id(bytes[t]);
-      targets[t * batch + b] = *vocabulary_.id(bytes[t + 1]);
-    }
+    const std::int64_t first = stream * stream_length_ + start;
+    text_.write(first, steps, inputs + b, batch);
+    text_.write(first + 1, steps, targets + b, batch);
   }
 }
 

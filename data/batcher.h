@@ -5,7 +5,7 @@
 #include <span>
 
 #include "core/tensor.h"
-#include "data/byte_vocabulary.h"
+#include "data/token_text.h"
 
 namespace rondo {
 
@@ -24,23 +24,22 @@ struct StreamOptions {
 };
 
 // The inputs (T, B) and targets (T, B) of one segment, ids as i32, time first. The target of a
-// position is the byte after it.
+// position is the token after it.
 struct Segment {
   Tensor inputs;
   Tensor targets;
 };
 
-// The positions that have a next byte (all but the last) are cut to a multiple of ranks x B and
+// The positions that have a next token (all but the last) are cut to a multiple of ranks x B and
 // laid out as ranks x B contiguous streams; this rank has the rank-th block of B. Segment i is
 // positions [i T, (i + 1) T) of every stream, so a state carried from one segment to the next meets
-// each stream in order. The target of a stream's last position is the first byte of the next
+// each stream in order. The target of a stream's last position is the first token of the next
 // stream, as in the authors' script.
 class StreamBatcher {
  public:
-  // `bytes` must outlive the batcher. Throws Error when there are too few of them for the options,
-  // and for a byte that is not in `vocabulary`.
-  StreamBatcher(std::span<const std::uint8_t> bytes, const ByteVocabulary& vocabulary,
-                const StreamOptions& options);
+  // What `text` is a view of must outlive the batcher. Throws Error when there are too few tokens
+  // for the options, and for a byte that its vocabulary lacks.
+  StreamBatcher(TokenText text, const StreamOptions& options);
 
   // Segments of one pass over the data; only the last can be shorter than the others.
   std::int64_t segments() const { return segments_; }
@@ -54,12 +53,11 @@ class StreamBatcher {
   // Segment `index`, on the CPU.
   Segment segment(std::int64_t index) const;
   // Writes the ids of segment `index`, length(index) x batch_size() each, to memory of the
-  // caller's.
+  // caller's. Throws Error for an id that is out of range.
   void write(std::int64_t index, std::int32_t* inputs, std::int32_t* targets) const;
 
  private:
-  std::span<const std::uint8_t> bytes_;
-  ByteVocabulary vocabulary_;
+  TokenText text_;
   StreamOptions options_;
   std::int64_t stream_length_ = 0;
   std::int64_t positions_ = 0;

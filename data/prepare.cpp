@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -13,117 +12,71 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/byte_vocabulary.h"
+#include "data/prepared_folder.h"
+#include "data/text_source.h"
 #include "data/zip_entry.h"
 
 namespace rondo {
 namespace {
 
 constexpr std::uint64_t kFewestBytes = 1000;  // dev and test then have 50 each
-constexpr const char* kEnwik8 = "enwik8";     // the corpus, and the entry of the archive
 
 using Bytes = std::span<const std::uint8_t>;
 
-// Bytes mapped from a file or taken out of an archive.
-class Source {
- public:
-  explicit Source(const std::filesystem::path& file)
-      : mapped_(std::make_unique<MappedFile>(file)) {}
-  explicit Source(std::vector<std::uint8_t> bytes) : extracted_(std::move(bytes)) {}
+using Splits = std::array<Bytes, 3>;
 
-  Bytes bytes() const {
-    if (mapped_ == nullptr) {
-      return extracted_;
-    }
-    const std::span<const std::byte> bytes = mapped_->bytes();
-    return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
-  }
-
- private:
-  std::unique_ptr<MappedFile> mapped_;
-  std::vector<std::uint8_t> extracted_;
-};
-
-std::array<Bytes, 3> cut(Bytes bytes) {
+Splits cut(Bytes bytes) {
   const std::size_t part = bytes.size() / 20;
   const std::size_t train = bytes.size() - 2 * part;
   return {bytes.first(train), bytes.subspan(train, part), bytes.last(part)};
 }
 
-// The finished corpus in `folder`, if there is one.
-std::optional<CorpusManifest> find_prepared(const std::filesystem::path& folder) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(manifest_path(folder), ignored)) {
-    return std::nullopt;
-  }
-  try {
-    return read_manifest(folder);
-  } catch (const Error& error) {
-    spdlog::warn("{} is damaged and is prepared again ({})", folder.string(), error.what());
-    return std::nullopt;
-  }
+std::uint64_t total(const Splits& splits) {
+  return splits[0].size() + splits[1].size() + splits[2].size();
 }
 
-bool holds(const std::filesystem::path& folder, const CorpusManifest& manifest, Bytes bytes) {
-  if (manifest.source_bytes != bytes.size()) {
+bool holds(const std::filesystem::path& folder, const CorpusManifest& manifest,
+           const Splits& splits) {
+  if (manifest.vocabulary.unit() != Unit::bytes || manifest.source_bytes != total(splits)) {
     return false;
   }
-  const std::array<Bytes, 3> splits = cut(bytes);
   return std::all_of(kSplits.begin(), kSplits.end(), [&](Split split) {
-    const Source file(split_path(folder, split));
+    const TextSource file(split_path(folder, split, Unit::bytes));
     return std::ranges::equal(file.bytes(), splits[index(split)]);
   });
 }
 
-PreparedCorpus already_there(const std::filesystem::path& folder, CorpusManifest manifest) {
-  spdlog::info("{} already holds the corpus {}: nothing to do", folder.string(), manifest.name);
-  return {.manifest = std::move(manifest), .already_there = true};
-}
-
-[[noreturn]] void fail_occupied(const std::filesystem::path& folder, const CorpusManifest& found) {
-  fail(
-      "{} already holds another corpus, {} of {} bytes{}; choose another folder, or delete this "
-      "one "
-      "first",
-      folder.string(), found.name, found.source_bytes,
-      found.complete ? "" : " (the beginning of the published file)");
-}
-
 // Writes the folder, unless it holds this corpus already.
 PreparedCorpus write_corpus(const std::filesystem::path& folder, const std::string& name,
-                            Bytes bytes, bool complete) {
+                            const Splits& splits, bool complete) {
   if (std::optional<CorpusManifest> found = find_prepared(folder)) {
-    if (found->name != name || !holds(folder, *found, bytes)) {
+    if (found->name != name || !holds(folder, *found, splits)) {
       fail_occupied(folder, *found);
     }
     return already_there(folder, std::move(*found));
   }
-  require_free_space(folder, bytes.size());
-  // A damaged corpus must not look whole while its splits are replaced.
-  std::filesystem::remove(manifest_path(folder));
-  sync_folder(folder);
-
-  const std::array<Bytes, 3> splits = cut(bytes);
+  require_free_space(folder, total(splits));
+  clear_manifest(folder);
   CorpusManifest manifest{.name = name,
                           .vocabulary = ByteVocabulary::of(splits),
                           .splits = {},
-                          .source_bytes = bytes.size(),
+                          .source_bytes = total(splits),
                           .complete = complete};
   for (const Split split : kSplits) {
     const Bytes part = splits[index(split)];
-    write_file_atomically(split_path(folder, split),
+    write_file_atomically(split_path(folder, split, Unit::bytes),
                           [part](FileWriter& writer) { writer.write(std::as_bytes(part)); });
-    manifest.splits[index(split)] = {.bytes = part.size(), .sha256 = sha256(std::as_bytes(part))};
+    manifest.splits[index(split)] = record_of(folder, split, Unit::bytes, part.size());
   }
   write_manifest(folder, manifest);
   return {.manifest = std::move(manifest)};
 }
 
-Source open_enwik8(const std::filesystem::path& path, std::uint64_t most) {
+TextSource open_enwik8(const std::filesystem::path& path, const Enwik8Options& options) {
   if (is_zip(path)) {
-    return Source(read_zip_entry(path, kEnwik8, most));
+    return TextSource(read_zip_entry(path, options.name, options.bytes));
   }
-  return Source(path);
+  return TextSource(path);
 }
 
 void require_enough(const std::filesystem::path& path, Bytes bytes) {
@@ -134,27 +87,26 @@ void require_enough(const std::filesystem::path& path, Bytes bytes) {
 // Whether `bytes` is all of Enwik8. Throws unless it is that or could be the beginning of it.
 bool is_whole_enwik8(const std::filesystem::path& path, Bytes bytes, const Enwik8Options& options) {
   check(bytes.size() <= options.bytes,
-        "{} has {} bytes; Enwik8 has {}. For another text, use `rondo prepare text`", path.string(),
-        bytes.size(), options.bytes);
+        "{} has {} bytes; {} has {}. For another text, use `rondo prepare text`", path.string(),
+        bytes.size(), options.title, options.bytes);
   if (bytes.size() < options.bytes) {
     return false;
   }
   const std::string found = sha1(std::as_bytes(bytes));
-  check(found == options.sha1,
-        "{} is as long as Enwik8 but is not Enwik8: its SHA-1 is {}; expected {}. Fetch it again "
-        "from {}",
-        path.string(), found, options.sha1, options.url);
+  check(options.sha1.empty() || found == options.sha1,
+        "{} is as long as {} but is not {}: its SHA-1 is {}; expected {}. Fetch it again from {}",
+        path.string(), options.title, options.title, found, options.sha1, options.url);
   return true;
 }
 
 PreparedCorpus download_enwik8(const Enwik8Options& options) {
   if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
-    if (found->name != kEnwik8 || !found->complete) {
+    if (found->name != options.name || !found->complete) {
       fail_occupied(options.output, *found);
     }
     return already_there(options.output, std::move(*found));
   }
-  const std::filesystem::path archive = options.output / "enwik8.zip";
+  const std::filesystem::path archive = options.output / (options.name + ".zip");
   require_free_space(options.output, options.bytes);
   std::error_code ignored;
   // Only what this call fetched is its own to remove.
@@ -165,24 +117,22 @@ PreparedCorpus download_enwik8(const Enwik8Options& options) {
   const auto open_checked = [&] {
     try {
       check(is_zip(archive), "it is not a ZIP archive");
-      Source source = open_enwik8(archive, options.bytes);
+      TextSource source = open_enwik8(archive, options);
       check(is_whole_enwik8(archive, source.bytes(), options),
             "its entry enwik8 has {} bytes; expected {}", source.bytes().size(), options.bytes);
       return source;
     } catch (const Error& error) {
       if (!fetched) {
-        fail("{}, downloaded earlier, is not Enwik8 ({}); delete it and run the command again",
-             archive.string(), error.what());
+        fail("{}, downloaded earlier, is not {} ({}); delete it and run the command again",
+             archive.string(), options.title, error.what());
       }
       std::filesystem::remove(archive, ignored);
-      fail(
-          "what was downloaded from {} is not Enwik8 ({}); it has been removed: run the command "
-          "again",
-          options.url, error.what());
+      fail("what was downloaded from {} is not {} ({}); it has been removed: run the command again",
+           options.url, options.title, error.what());
     }
   };
-  const Source source = open_checked();
-  PreparedCorpus prepared = write_corpus(options.output, kEnwik8, source.bytes(), true);
+  const TextSource source = open_checked();
+  PreparedCorpus prepared = write_corpus(options.output, options.name, cut(source.bytes()), true);
   if (fetched) {
     std::filesystem::remove(archive, ignored);
   }
@@ -191,30 +141,76 @@ PreparedCorpus download_enwik8(const Enwik8Options& options) {
 
 }  // namespace
 
+Enwik8Options text8() {
+  Enwik8Options options;
+  options.url = "http://mattmahoney.net/dc/text8.zip";
+  options.name = "text8";
+  options.title = "text8";
+  options.sha1.clear();
+  return options;
+}
+
 PreparedCorpus prepare_enwik8(const Enwik8Options& options) {
   make_folder(options.output);
   if (options.source.empty()) {
     return download_enwik8(options);
   }
-  const Source source = open_enwik8(options.source, options.bytes);
+  const TextSource source = open_enwik8(options.source, options);
   const Bytes bytes = source.bytes();
   require_enough(options.source, bytes);
   const bool whole = is_whole_enwik8(options.source, bytes, options);
   if (!whole) {
     spdlog::warn(
-        "{} holds {} of Enwik8's {} bytes: figures on this part cannot be compared with published "
-        "ones",
-        options.source.string(), bytes.size(), options.bytes);
+        "{} holds {} of {}'s {} bytes: figures on this part cannot be compared with published ones",
+        options.source.string(), bytes.size(), options.title, options.bytes);
   }
-  return write_corpus(options.output, kEnwik8, bytes, whole);
+  return write_corpus(options.output, options.name, cut(bytes), whole);
+}
+
+std::optional<SplitFiles> find_split_files(const std::filesystem::path& folder) {
+  SplitFiles files;
+  std::size_t found = 0;
+  std::error_code ignored;
+  for (const Split split : kSplits) {
+    std::vector<std::string> names = {fmt::format("{}.txt", name(split))};
+    if (split == Split::dev) {
+      names.emplace_back("valid.txt");
+    }
+    for (const std::string& file : names) {
+      if (files[index(split)].empty() && std::filesystem::is_regular_file(folder / file, ignored)) {
+        files[index(split)] = folder / file;
+        ++found;
+      }
+    }
+  }
+  if (found == 0) {
+    return std::nullopt;
+  }
+  for (const Split split : kSplits) {
+    check(!files[index(split)].empty(),
+          "{} has {} of the splits, but no {}.txt{}; give all of train.txt, dev.txt (or valid.txt) "
+          "and test.txt, or none",
+          folder.string(), found, name(split), split == Split::dev ? " or valid.txt" : "");
+  }
+  return files;
 }
 
 PreparedCorpus prepare_text(const TextOptions& options) {
   make_folder(options.output);
-  const Source source(options.source);
-  require_enough(options.source, source.bytes());
   const std::string name = options.name.empty() ? options.source.stem().string() : options.name;
-  return write_corpus(options.output, name, source.bytes(), true);
+  if (const std::optional<SplitFiles> files = find_split_files(options.source)) {
+    const std::array sources = {TextSource((*files)[0]), TextSource((*files)[1]),
+                                TextSource((*files)[2])};
+    for (const Split split : kSplits) {
+      check(sources[index(split)].bytes().size() >= 2, "{} has {} bytes; a split needs at least 2",
+            (*files)[index(split)].string(), sources[index(split)].bytes().size());
+    }
+    return write_corpus(options.output, name,
+                        {sources[0].bytes(), sources[1].bytes(), sources[2].bytes()}, true);
+  }
+  const TextSource source = read_source(options.source, options.bytes);
+  require_enough(options.source, source.bytes());
+  return write_corpus(options.output, name, cut(source.bytes()), true);
 }
 
 }  // namespace rondo

@@ -1,4 +1,4 @@
-// Making a corpus folder out of a file: train.bytes, dev.bytes, test.bytes and corpus.json.
+// Making a corpus of bytes: train.bytes, dev.bytes, test.bytes and corpus.json.
 //
 // The last twentieth of the bytes is test, the twentieth before it dev, the rest train; for the
 // whole of Enwik8, 90, 5 and 5 million bytes, the usual splits. corpus.json is written last: a
@@ -6,8 +6,10 @@
 // as it is; one that holds another is an error.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "data/corpus_manifest.h"
@@ -21,16 +23,25 @@ struct Enwik8Options {
   std::filesystem::path output;  // folder
   std::string url = "http://mattmahoney.net/dc/enwik8.zip";
   DownloadProgress progress;
+  std::string name = "enwik8";   // of the corpus, and of the entry of the archive
+  std::string title = "Enwik8";  // in messages
 
-  // What the whole file must be, as published at http://mattmahoney.net/dc/textdata.html.
+  // What the whole file must be (no SHA-1: not checked), as published at
+  // http://mattmahoney.net/dc/textdata.html.
   std::uint64_t bytes = 100'000'000;
   std::string sha1 = "57b8363b814821dc9d47aa4d41f58733519076b2";
 };
 
+// text8: the first 10^8 characters of the same dump, only a to z and blanks.
+Enwik8Options text8();
+
+// A file; a folder with train.txt, dev.txt (or valid.txt) and test.txt, which are the splits; or
+// any other folder, whose files, at any depth, in the order of their paths, are one text.
 struct TextOptions {
-  std::filesystem::path source;  // any file
+  std::filesystem::path source;
   std::filesystem::path output;  // folder
-  std::string name;              // of the corpus; empty: the file's name without its extension
+  std::string name;              // of the corpus; empty: the source's name without its extension
+  std::uint64_t bytes = 0;       // of the text to take; 0: all
 };
 
 struct PreparedCorpus {
@@ -45,5 +56,10 @@ PreparedCorpus prepare_enwik8(const Enwik8Options& options);
 
 // Throws Error for a file that cannot be read or is too short to be split.
 PreparedCorpus prepare_text(const TextOptions& options);
+
+// train.txt, dev.txt or valid.txt, and test.txt in `folder`, in the order of kSplits; none if there
+// is none of them. Throws Error when some are missing.
+using SplitFiles = std::array<std::filesystem::path, 3>;
+std::optional<SplitFiles> find_split_files(const std::filesystem::path& folder);
 
 }  // namespace rondo

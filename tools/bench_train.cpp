@@ -105,8 +105,8 @@ void bench_train(const BenchTrainOptions& options) {
     measured = measure_training(config, benchmark, [&](const StepReport& r) {
       if (shown) {
         display.update({r.step, benchmark.warmup_steps + benchmark.steps, r.epoch,
-                        r.bits_per_character(), r.tokens_per_second, r.lr, r.grad_norm,
-                        r.seconds_left});
+                        fmt::format("{:.3f} nats", r.nats_per_token), r.tokens_per_second, r.lr,
+                        r.grad_norm, r.seconds_left});
       }
     });
   }

@@ -1,9 +1,10 @@
 
 #include "core/parallel.h"
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "trainers/evaluation.h"
+#include "trainers/metric.h"
 #include "trainers/model_file.h"
 
 namespace rondo {
@@ -29,8 +30,7 @@ void eval(const EvalOptions& options) {
       load_checkpoint(options.path, options.last ? CheckpointChoice::last : CheckpointChoice::best),
       device);
   const ModelDescription& description = loaded.description;
-  const ByteCorpus corpus =
-      ByteCorpus::open(options.data.empty() ? description.corpus : options.data);
+  const Corpus corpus = Corpus::open(options.data.empty() ? description.corpus : options.data);
   const Split split = options.split == "train" ? Split::train
                       : options.split == "dev" ? Split::dev
                                                : Split::test;
@@ -40,16 +40,18 @@ void eval(const EvalOptions& options) {
   evaluation.max_tokens = options.max_tokens;
   EvaluationResult result;
   try {
-    result = evaluate(*loaded.model, corpus.split(split), description.vocabulary, evaluation);
+    result = evaluate(*loaded.model, corpus.split(split, description.vocabulary), evaluation);
   } catch (const OutOfMemory& problem) {
     fail("{}; lower --batch-size or --window", problem.what());
   }
-  fmt::print("{} of {}: {:.4f} BPC ({:.4f} nats) over {} bytes, window {}, batch {}\n", name(split),
-             corpus.name(), result.bits_per_character(), result.nats_per_token, result.tokens,
-             evaluation.window, evaluation.batch_size);
+  const Unit unit = description.vocabulary.unit();
+  fmt::print("{} of {}: {} ({:.4f} nats) over {} {}, window {}, batch {}\n", name(split),
+             corpus.name(), format_result(metric_of(unit), result.nats_per_token, 1),
+             result.nats_per_token, result.tokens, name(unit), evaluation.window,
+             evaluation.batch_size);
   if (!corpus.complete()) {
     fmt::print(
-        "note: {} is only the beginning of the published corpus; do not compare with "
+        "note: {} is only a part of the published corpus; do not compare with "
         "published figures\n",
         corpus.name());
   }
@@ -59,7 +61,7 @@ void eval(const EvalOptions& options) {
 
 void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
-  CLI::App* command = app.add_subcommand("eval", "Measure bits per character of a trained model");
+  CLI::App* command = app.add_subcommand("eval", "Measure how well a trained model predicts text");
   command
       ->add_option("path", options->path,
                    "A run folder (its best checkpoint), a checkpoint, or model.safetensors")

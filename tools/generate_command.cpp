@@ -23,7 +23,7 @@ void run_generate(const GenerateOptions& options) {
   const LoadedModel loaded = load_model(load_checkpoint(options.path), device);
   GenerationOptions generation = options.generation;
   generation.window = loaded.description.window;
-  const ByteVocabulary& vocabulary = loaded.description.vocabulary;
+  const Vocabulary& vocabulary = loaded.description.vocabulary;
   if (options.samples == 1) {
     print_generated(*loaded.model, vocabulary, options.prompt, generation);
   } else {
@@ -50,12 +50,14 @@ void add_generate_command(CLI::App& app) {
                    "Below 1 safer, above 1 wilder; 0: always the likeliest byte")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
-  command->add_option("--top-k", generation.sampling.top_k, "Only the k likeliest bytes; 0: all")
+  command
+      ->add_option("--top-k", generation.sampling.top_k,
+                   "Only the k likeliest bytes or words; 0: all")
       ->check(whole_number(0))
       ->capture_default_str();
   command
       ->add_option("--top-p", generation.sampling.top_p,
-                   "Only the likeliest bytes that together have this probability")
+                   "Only the likeliest that together have this probability")
       ->check(CLI::Range(1e-9, 1.0))
       ->capture_default_str();
   command->add_option("--seed", generation.seed, "The same seed writes the same text")

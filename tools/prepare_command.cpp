@@ -1,6 +1,9 @@
 
+#include <filesystem>
+
 #include "core/error.h"
 #include "data/prepare.h"
+#include "data/prepare_words.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/progress.h"
@@ -12,13 +15,20 @@ struct PrepareOptions {
   std::string source;
   std::string output;
   std::string url;
+  std::string vocabulary;
+  std::string unit = "bytes";
+  std::string name;
+  std::uint64_t seed = BillionWordOptions().seed;
+  std::int64_t bytes = 0;
+  std::int64_t least_count = 1;
 };
 
 void report(const PreparedCorpus& prepared, const std::string& output) {
   const CorpusManifest& manifest = prepared.manifest;
-  fmt::print("{}: {} distinct bytes\n", output, manifest.vocabulary.size());
+  const std::string_view unit = name(manifest.vocabulary.unit());
+  fmt::print("{}: {} distinct {}\n", output, manifest.vocabulary.size(), unit);
   for (const Split split : kSplits) {
-    fmt::print("  {:<5} {:>12} bytes\n", name(split), manifest.splits[index(split)].bytes);
+    fmt::print("  {:<5} {:>12} {}\n", name(split), manifest.splits[index(split)].tokens, unit);
   }
 }
 
@@ -36,6 +46,134 @@ DownloadProgress download_progress() {
   };
 }
 
+void add_output(CLI::App& command, PrepareOptions& options, const std::string& folder) {
+  options.output = folder;
+  command.add_option("--output", options.output, "Folder to make")->capture_default_str();
+}
+
+// Enwik8 and text8: one long file of which the last tenth is dev and test.
+void add_large_text(CLI::App& prepare, const Enwik8Options& text, const std::string& what) {
+  auto given = std::make_shared<PrepareOptions>();
+  given->url = text.url;
+  CLI::App* command = prepare.add_subcommand(text.name, what);
+  command->add_option(
+      "source", given->source,
+      fmt::format("{0}, {0}.zip, or the beginning of {0}; downloaded if not given", text.name));
+  add_output(*command, *given, "data/" + text.name);
+  command->add_option("--url", given->url, "Where to download from")->capture_default_str();
+  command->footer(fmt::format(R"(Examples:
+  rondo prepare {0}
+  rondo prepare {0} ~/Downloads/{0}.zip --output data/{0}
+
+A broken download goes on where it stopped when the command is given again.)",
+                              text.name));
+  command->callback([given, text] {
+    Enwik8Options options = text;
+    options.source = given->source;
+    options.output = given->output;
+    options.url = given->url;
+    options.progress = download_progress();
+    report(prepare_enwik8(options), given->output);
+  });
+}
+
+void add_wikitext(CLI::App& prepare, const WikiTextOptions& text, const std::string& what) {
+  auto given = std::make_shared<PrepareOptions>();
+  given->url = text.url;
+  CLI::App* command = prepare.add_subcommand(text.name, what);
+  command->add_option("source", given->source,
+                      "Folder with wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens, or "
+                      "the ZIP archive; downloaded if not given");
+  add_output(*command, *given, "data/" + text.name);
+  command->add_option("--url", given->url, "Where to download from")->capture_default_str();
+  command->footer(fmt::format(R"(Examples:
+  rondo prepare {0}
+  rondo prepare {0} ~/Downloads/{0} --output data/{0}
+
+A broken download goes on where it stopped when the command is given again.)",
+                              text.name));
+  command->callback([given, text] {
+    WikiTextOptions options = text;
+    options.source = given->source;
+    options.output = given->output;
+    options.url = given->url;
+    options.progress = download_progress();
+    report(prepare_wikitext(options), given->output);
+  });
+}
+
+void add_billion_word(CLI::App& prepare) {
+  auto given = std::make_shared<PrepareOptions>();
+  CLI::App* command =
+      prepare.add_subcommand("billion-word", "One Billion Word: shuffled sentences of news");
+  command
+      ->add_option("source", given->source,
+                   "The unpacked 1-billion-word-language-modeling-benchmark-r13output")
+      ->required();
+  command
+      ->add_option("--vocabulary", given->vocabulary,
+                   "Its vocabulary: a word first on every line, <S> and <UNK> among them")
+      ->required();
+  add_output(*command, *given, "data/billion-word");
+  command->add_option("--seed", given->seed, "Fixes the order of the training sentences")
+      ->capture_default_str();
+  command->callback([given] {
+    BillionWordOptions options;
+    options.source = given->source;
+    options.vocabulary = given->vocabulary;
+    options.output = given->output;
+    options.seed = given->seed;
+    report(prepare_billion_word(options), given->output);
+  });
+}
+
+void prepare_any_text(PrepareOptions& given) {
+  const std::filesystem::path source = given.source;
+  const std::string name =
+      given.name.empty() ? std::filesystem::path(given.source).lexically_normal().stem().string()
+                         : given.name;
+  if (given.output.empty()) {
+    given.output = (std::filesystem::path("data") / name).string();
+  }
+  const auto bytes = static_cast<std::uint64_t>(given.bytes);
+  if (given.unit == "words") {
+    report(prepare_word_text({source, given.output, name, bytes, given.least_count}), given.output);
+    return;
+  }
+  check(given.least_count == 1, "--least-count is for --unit words; bytes are all known");
+  report(prepare_text({source, given.output, name, bytes}), given.output);
+}
+
+void add_text(CLI::App& prepare) {
+  auto given = std::make_shared<PrepareOptions>();
+  CLI::App* command = prepare.add_subcommand(
+      "text", "A file or folder of yours, split by position: 90% train, 5% dev, 5% test");
+  command
+      ->add_option(
+          "source", given->source,
+          "A file, a folder with train.txt, dev.txt and test.txt, or any folder: the files "
+          "below it, in the order of their paths, are one text")
+      ->required();
+  command->add_option("--output", given->output, "Folder to make; data/<name>");
+  command->add_option("--name", given->name, "Of the corpus; the name of the file or folder");
+  command->add_option("--unit", given->unit, "What a model predicts: bytes or words")
+      ->check(CLI::IsMember({"bytes", "words"}))
+      ->capture_default_str();
+  command->add_option("--bytes", given->bytes, "Take only the first so many bytes; 0: all")
+      ->check(whole_number(0));
+  command
+      ->add_option("--least-count", given->least_count,
+                   "With words: those met less often in train are <unk>")
+      ->check(whole_number(1))
+      ->capture_default_str();
+  command->footer(R"(Examples:
+  rondo prepare text book.txt --output data/book
+  rondo prepare text linux-6.1 --bytes 100000000 --name linux
+  rondo prepare text book.txt --unit words --least-count 3
+  rondo train configs/quickstart.yaml --set data.corpus=data/book --set run.folder=runs/book)");
+  command->callback([given] { prepare_any_text(*given); });
+}
+
 }  // namespace
 
 void add_prepare_command(CLI::App& app) {
@@ -43,48 +181,15 @@ void add_prepare_command(CLI::App& app) {
   require_command(*command);
   command->footer(R"(Examples:
   rondo prepare enwik8
+  rondo prepare wikitext-103
   rondo prepare text book.txt --output data/book)");
-
-  auto enwik8_options = std::make_shared<PrepareOptions>();
-  enwik8_options->output = "data/enwik8";
-  enwik8_options->url = Enwik8Options().url;
-  CLI::App* enwik8 = command->add_subcommand(
-      "enwik8", "Enwik8: 90, 5 and 5 million bytes of Wikipedia, checked against its checksum");
-  enwik8->add_option("source", enwik8_options->source,
-                     "enwik8, enwik8.zip, or the beginning of enwik8; downloaded if not given");
-  enwik8->add_option("--output", enwik8_options->output, "Folder to make")->capture_default_str();
-  enwik8->add_option("--url", enwik8_options->url, "Where to download from")->capture_default_str();
-  enwik8->footer(R"(Examples:
-  rondo prepare enwik8
-  rondo prepare enwik8 ~/Downloads/enwik8.zip --output data/enwik8
-
-A broken download goes on where it stopped when the command is given again.)");
-  enwik8->callback([enwik8_options] {
-    Enwik8Options options;
-    options.source = enwik8_options->source;
-    options.output = enwik8_options->output;
-    options.url = enwik8_options->url;
-    options.progress = download_progress();
-    report(prepare_enwik8(options), enwik8_options->output);
-  });
-
-  auto text_options = std::make_shared<PrepareOptions>();
-  CLI::App* text =
-      command->add_subcommand("text", "Any file, split by position: 90% train, 5% dev, 5% test");
-  text->add_option("source", text_options->source, "The file")->required();
-  text->add_option("--output", text_options->output, "Folder to make; data/<name of the file>");
-  text->footer(R"(Example:
-  rondo prepare text book.txt --output data/book
-  rondo train configs/quickstart.yaml --set data.corpus=data/book --set run.folder=runs/book)");
-  text->callback([text_options] {
-    TextOptions options;
-    options.source = text_options->source;
-    if (text_options->output.empty()) {
-      text_options->output = (std::filesystem::path("data") / options.source.stem()).string();
-    }
-    options.output = text_options->output;
-    report(prepare_text(options), text_options->output);
-  });
+  add_large_text(*command, Enwik8Options(),
+                 "Enwik8: 90, 5 and 5 million bytes of Wikipedia, checked against its checksum");
+  add_large_text(*command, text8(), "text8: the same text as a to z and blanks");
+  add_wikitext(*command, WikiTextOptions(), "WikiText-103: 103 million words of Wikipedia");
+  add_wikitext(*command, wikitext_2(), "WikiText-2: 2 million words of Wikipedia");
+  add_billion_word(*command);
+  add_text(*command);
 }
 
 }  // namespace rondo

@@ -41,7 +41,7 @@ bool is_utf8_locale() {
 // What a line shows, the most useful first.
 std::vector<std::string> fields(const TrainingProgress& progress) {
   return {fmt::format("{}/{}", progress.step, progress.total_steps),
-          fmt::format("{:.3f} BPC", progress.bpc),
+          progress.loss,
           fmt::format("{} left", format_duration(progress.seconds_left)),
           fmt::format("{} tok/s", format_count(progress.tokens_per_second)),
           fmt::format("lr {:.2e}", progress.lr),
@@ -94,9 +94,8 @@ void ProgressDisplay::update(const TrainingProgress& progress) {
 }
 
 void ProgressDisplay::print_evaluation(const EvaluationEvent& event) {
-  print_event(fmt::format("{} {} at step {}{}{}", event.split,
-                          coloured(kBold, fmt::format("{:.3f} BPC", event.bpc)), event.step,
-                          event.best ? coloured(kGreen, " (best so far)") : "",
+  print_event(fmt::format("{} {} at step {}{}{}", event.split, coloured(kBold, event.result),
+                          event.step, event.best ? coloured(kGreen, " (best so far)") : "",
                           event.saved ? ", saved" : ""));
 }
 

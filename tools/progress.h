@@ -32,7 +32,7 @@ struct TrainingProgress {
   std::int64_t step = 0;  // done
   std::int64_t total_steps = 0;
   double epoch = 0.0;  // passes over the training data, with the part of the present one
-  double bpc = 0.0;    // training loss in bits per character
+  std::string loss;    // of training: "2.431 BPC"
   double tokens_per_second = 0.0;
   double lr = 0.0;
   double grad_norm = 0.0;
@@ -42,7 +42,7 @@ struct TrainingProgress {
 struct EvaluationEvent {
   std::string split;  // "dev" or "test"
   std::int64_t step = 0;
-  double bpc = 0.0;
+  std::string result;  // "2.431 BPC"
   bool best = false;   // the lowest so far
   bool saved = false;  // its checkpoint was written
 };

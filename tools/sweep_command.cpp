@@ -24,17 +24,20 @@ struct SweepOptions {
 // Shows the run that goes on as one line, with the sweep's count before it.
 class SweepObserver final : public TrainingObserver {
  public:
-  SweepObserver(ProgressDisplay& display, std::int64_t total_steps)
-      : display_(display), total_steps_(total_steps) {}
+  SweepObserver(ProgressDisplay& display, const LmTrainer& trainer)
+      : display_(display),
+        total_steps_(trainer.config().training.steps),
+        metric_(trainer.metric()) {}
 
   void on_step(const StepReport& r) override {
-    display_.update({r.step, total_steps_, r.epoch, r.bits_per_character(), r.tokens_per_second,
-                     r.lr, r.grad_norm, r.seconds_left});
+    display_.update({r.step, total_steps_, r.epoch, format_result(metric_, r.nats_per_token),
+                     r.tokens_per_second, r.lr, r.grad_norm, r.seconds_left});
   }
 
  private:
   ProgressDisplay& display_;
   std::int64_t total_steps_;
+  Metric metric_;
 };
 
 // The size of models, for corpora that may not be there yet.
@@ -55,7 +58,7 @@ class ParameterCounter {
     const std::string& corpus = config.data.corpus;
     try {
       if (!sizes_.contains(corpus) && !missing_.contains(corpus)) {
-        sizes_[corpus] = ByteCorpus::open(corpus).vocabulary().size();
+        sizes_[corpus] = Corpus::open(corpus).vocabulary().size();
       }
     } catch (const Error& problem) {
       missing_[corpus] = problem.what();
@@ -118,7 +121,7 @@ void print_plan(const Sweep& sweep, const std::vector<SweepRunState>& states) {
 // Trains one run to its end, or until a signal.
 void train(const SweepRun& run, ProgressDisplay& display, const StopSignals& signals) {
   LmTrainer trainer(run.config, /*resume=*/true);
-  SweepObserver observer(display, run.config.training.steps);
+  SweepObserver observer(display, trainer);
   const TrainingSummary summary = trainer.run(observer, [&signals] { return signals.requested(); });
   display.clear();
   if (summary.stopped) {

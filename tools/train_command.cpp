@@ -20,8 +20,10 @@ namespace {
 // Shows a run in the terminal.
 class ConsoleObserver final : public TrainingObserver {
  public:
-  ConsoleObserver(ProgressDisplay& display, const Config& config)
-      : display_(display), total_steps_(config.training.steps) {}
+  ConsoleObserver(ProgressDisplay& display, const LmTrainer& trainer)
+      : display_(display),
+        total_steps_(trainer.config().training.steps),
+        metric_(trainer.metric()) {}
 
   void on_start(std::int64_t step) override {
     if (step > 0) {
@@ -34,12 +36,13 @@ class ConsoleObserver final : public TrainingObserver {
                                        r.loss_scale, r.step, r.skipped_steps));
     }
     loss_scale_ = r.loss_scale;
-    display_.update({r.step, total_steps_, r.epoch, r.bits_per_character(), r.tokens_per_second,
-                     r.lr, r.grad_norm, r.seconds_left});
+    display_.update({r.step, total_steps_, r.epoch, format_result(metric_, r.nats_per_token),
+                     r.tokens_per_second, r.lr, r.grad_norm, r.seconds_left});
   }
   void on_evaluation(const EvaluationReport& report) override {
     const EvaluationEvent event{std::string(name(report.split)), report.step,
-                                report.result.bits_per_character(), report.best, report.best};
+                                format_result(metric_, report.result.nats_per_token), report.best,
+                                report.best};
     if (event.saved) {
       to_be_saved_ = event;
     } else {
@@ -56,6 +59,7 @@ class ConsoleObserver final : public TrainingObserver {
  private:
   ProgressDisplay& display_;
   std::int64_t total_steps_;
+  Metric metric_;
   std::optional<EvaluationEvent> to_be_saved_;  // shown once that is true
   std::optional<double> loss_scale_;            // of the last step
 };
@@ -63,7 +67,7 @@ class ConsoleObserver final : public TrainingObserver {
 void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
   const Config& c = trainer.config();
   const Device device = Device::parse(c.run.device);
-  const ByteCorpus& corpus = trainer.corpus();
+  const Corpus& corpus = trainer.corpus();
   const auto size = [&](Split split) {
     return format_count(static_cast<double>(corpus.split(split).size()));
   };
@@ -72,9 +76,9 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
       std::vector<std::pair<std::string, std::string>>{
           {"model", format_model(c.model)},
           {"parameters", format_count(static_cast<double>(count(trainer.model().parameters())))},
-          {"corpus", fmt::format("{}: {} train, {} dev, {} test, {} distinct bytes", corpus.name(),
+          {"corpus", fmt::format("{}: {} train, {} dev, {} test, {} distinct {}", corpus.name(),
                                  size(Split::train), size(Split::dev), size(Split::test),
-                                 corpus.vocabulary().size())},
+                                 corpus.vocabulary().size(), name(corpus.vocabulary().unit()))},
           {"batch",
            fmt::format("{} streams of {} positions{}", c.training.batch_size, c.training.unroll,
                        c.training.accumulation_steps > 1
@@ -89,20 +93,22 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
 }
 
 void print_end(ProgressDisplay& display, const LmTrainer& trainer, const TrainingSummary& s) {
+  const auto result = [&](double nats) { return format_result(trainer.metric(), nats); };
   std::vector<std::pair<std::string, std::string>> rows{
       {"steps", std::to_string(s.steps)},
-      {"trained on", format_count(static_cast<double>(s.tokens)) + " bytes"},
+      {"trained on", fmt::format("{} {}", format_count(static_cast<double>(s.tokens)),
+                                 name(trainer.corpus().vocabulary().unit()))},
       {"time", format_duration(s.seconds)},
   };
   if (s.best_step) {
     rows.emplace_back("best dev",
-                      fmt::format("{:.3f} BPC at step {}", *s.best_dev_bpc, *s.best_step));
+                      fmt::format("{} at step {}", result(*s.best_dev_nats), *s.best_step));
   }
   if (s.dev) {
-    rows.emplace_back("dev, whole", fmt::format("{:.3f} BPC", s.dev->bits_per_character()));
+    rows.emplace_back("dev, whole", result(s.dev->nats_per_token));
   }
   if (s.test) {
-    rows.emplace_back("test", fmt::format("{:.3f} BPC", s.test->bits_per_character()));
+    rows.emplace_back("test", result(s.test->nats_per_token));
   }
   rows.emplace_back("checkpoints", (trainer.folder() / "checkpoints").string());
   rows.emplace_back("learning curve", (trainer.folder() / "learning_curve.svg").string());
@@ -145,7 +151,7 @@ void train(const TrainOptions& options) {
   ProgressDisplay display(std::cout, detect_terminal(1), {config.logging.every});
   print_start(display, trainer);
 
-  ConsoleObserver observer(display, config);
+  ConsoleObserver observer(display, trainer);
   TrainingSummary summary;
   {
     const StopSignals signals;

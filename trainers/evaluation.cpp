@@ -7,29 +7,24 @@
 namespace rondo {
 namespace {
 
-StreamBatcher batches(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
-                      const EvaluationOptions& options, std::int64_t segment) {
-  if (options.max_tokens > 0) {
-    text = text.first(std::min(text.size(), static_cast<std::size_t>(options.max_tokens) + 1));
-  }
+StreamBatcher batches(const TokenText& text, const EvaluationOptions& options,
+                      std::int64_t segment) {
   StreamOptions streams;
   streams.batch_size = options.batch_size;
   streams.unroll = segment;
   streams.allow_short = true;
-  return StreamBatcher(text, vocabulary, streams);
+  return {options.max_tokens > 0 ? text.first(options.max_tokens + 1) : text, streams};
 }
 
 }  // namespace
 
-void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
-                    const EvaluationOptions& options) {
-  batches(text, vocabulary, options, options.window);
+void require_enough(const TokenText& text, const EvaluationOptions& options) {
+  batches(text, options, options.window);
 }
 
-EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
-                          const ByteVocabulary& vocabulary, const EvaluationOptions& options) {
-  const StreamBatcher batcher =
-      batches(text, vocabulary, options, model.evaluation_segment(options.window));
+EvaluationResult evaluate(const LanguageModel& model, const TokenText& text,
+                          const EvaluationOptions& options) {
+  const StreamBatcher batcher = batches(text, options, model.evaluation_segment(options.window));
   const Device device = model.parameters().front().variable.device();
   const auto feed = feed_segments(batcher, model.reads_ids_on_cpu() ? Device::cpu() : device);
   const NoGradGuard no_grad;

@@ -1,12 +1,12 @@
 // How well a model predicts text, by the paper's protocol.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <numbers>
-#include <span>
 
-#include "data/byte_vocabulary.h"
+#include "data/token_text.h"
 #include "models/language_model.h"
 
 namespace rondo {
@@ -25,17 +25,17 @@ struct EvaluationResult {
   std::int64_t tokens = 0;
 
   double bits_per_character() const { return nats_per_token / std::numbers::ln2; }
+  double perplexity() const { return std::exp(nats_per_token); }
 };
 
-// Predicts every byte of `text` but the first, in order, carrying state and memory from window to
+// Predicts every token of `text` but the first, in order, carrying state and memory from window to
 // window; a position attends to the `window` positions before it. Products are f32, wherever the
 // model is; on a GPU, `progress` counts what was asked for. Throws Error when the text is too
 // short or has bytes that the vocabulary lacks.
-EvaluationResult evaluate(const LanguageModel& model, std::span<const std::uint8_t> text,
-                          const ByteVocabulary& vocabulary, const EvaluationOptions& options);
+EvaluationResult evaluate(const LanguageModel& model, const TokenText& text,
+                          const EvaluationOptions& options);
 
 // Throws the Error that evaluate would throw for this text, without evaluating.
-void require_enough(std::span<const std::uint8_t> text, const ByteVocabulary& vocabulary,
-                    const EvaluationOptions& options);
+void require_enough(const TokenText& text, const EvaluationOptions& options);
 
 }  // namespace rondo

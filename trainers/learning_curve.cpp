@@ -177,7 +177,7 @@ void draw_line(Svg& svg, const Axis& x, const Axis& y, std::span<const CurvePoin
   svg.line(places, colour, width);
 }
 
-void draw_axes(Svg& svg, const Axis& x, const Axis& y) {
+void draw_axes(Svg& svg, const Axis& x, const Axis& y, std::string_view y_name) {
   const std::string labels = fmt::format(R"(font-size="12" fill="{}")", kFaintInk);
   for (double i = std::ceil(y.low / y.tick); i * y.tick <= y.high; ++i) {
     const double at = y_of(y, i * y.tick);
@@ -197,7 +197,7 @@ void draw_axes(Svg& svg, const Axis& x, const Axis& y) {
   svg.text((kLeft + kRight) / 2, kHeight - 13, names, "step");
   const double middle = (kTop + kBottom) / 2;
   svg.text(18, middle, fmt::format(R"svg({} transform="rotate(-90 18 {:.1f})")svg", names, middle),
-           "bits per character");
+           y_name);
 }
 
 // One row below the title, where no curve can come.
@@ -251,7 +251,9 @@ LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string
   LearningCurve curve;
   curve.title = std::move(title);
   for (const MetricsRecord& record : records) {
-    const CurvePoint point{record.step, record.number("bpc")};
+    const double bits = record.number("bpc");
+    const CurvePoint point{record.step, std::isnan(bits) ? record.number("ppl") : bits};
+    curve.perplexity = curve.perplexity || std::isfinite(record.number("ppl"));
     if (std::isfinite(point.bpc) && record.kind == "train") {
       curve.train.push_back(point);
     } else if (std::isfinite(point.bpc) && record.kind == "dev") {
@@ -262,7 +264,7 @@ LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string
 }
 
 std::string draw_learning_curve(const LearningCurve& curve) {
-  const LearningCurve clean{curve.title, finite(curve.train), finite(curve.dev)};
+  const LearningCurve clean{curve.title, finite(curve.train), finite(curve.dev), curve.perplexity};
   const Axis x = step_axis(clean);
   const Axis y = bpc_axis(clean, x.high);
   const auto best =
@@ -278,7 +280,7 @@ std::string draw_learning_curve(const LearningCurve& curve) {
   svg.text(kLeft, 28, fmt::format(R"(font-size="16" font-weight="600" fill="{}")", kInk),
            shortened(clean.title, 64));  // what fits above the plot
   draw_legend(svg, clean, best == clean.dev.end() ? nullptr : &*best);
-  draw_axes(svg, x, y);
+  draw_axes(svg, x, y, clean.perplexity ? "perplexity" : "bits per character");
 
   svg.add(R"svg(<g clip-path="url(#plot)">)svg");
   draw_line(svg, x, y, extremes(clean.train), kTrainLight, 1.25);

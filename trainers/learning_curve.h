@@ -12,7 +12,7 @@ namespace rondo {
 
 struct CurvePoint {
   std::int64_t step = 0;
-  double bpc = 0.0;
+  double bpc = 0.0;  // or perplexity
 };
 
 struct LearningCurve {
@@ -20,9 +20,10 @@ struct LearningCurve {
   // In the order of steps. Points that are not finite are left out of the picture.
   std::vector<CurvePoint> train;
   std::vector<CurvePoint> dev;
+  bool perplexity = false;  // the points are perplexities of words
 };
 
-// The "bpc" of the "train" and "dev" records.
+// The "bpc", or "ppl" for words, of the "train" and "dev" records.
 LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string title);
 
 // An SVG document of 720 by 420 pixels: training as a light line below its moving average, dev as a

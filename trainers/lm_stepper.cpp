@@ -5,19 +5,19 @@
 namespace rondo {
 namespace {
 
-StreamBatcher train_batches(const Config& config, const ByteCorpus& corpus) {
+StreamBatcher train_batches(const Config& config, const Corpus& corpus) {
   StreamOptions options;
   options.batch_size = config.training.batch_size;
   options.unroll = config.training.unroll;
   try {
-    return {corpus.split(Split::train), corpus.vocabulary(), options};
+    return {corpus.split(Split::train), options};
   } catch (const Error& problem) {
     fail("{} of the corpus {}, cut by training.batch_size and training.unroll: {}",
          name(Split::train), config.data.corpus, problem.what());
   }
 }
 
-std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& corpus, Device device,
+std::unique_ptr<LanguageModel> build(const Config& config, const Corpus& corpus, Device device,
                                      Generator& generator) {
   Initializer init(generator, device);
   return build_language_model(config.model, corpus.vocabulary().size(), init);
@@ -25,7 +25,7 @@ std::unique_ptr<LanguageModel> build(const Config& config, const ByteCorpus& cor
 
 }  // namespace
 
-LmStepper::LmStepper(const Config& config, const ByteCorpus& corpus)
+LmStepper::LmStepper(const Config& config, const Corpus& corpus)
     : config_(config.training),
       device_(Device::parse(config.run.device)),
       corpus_(corpus),

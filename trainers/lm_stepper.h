@@ -5,7 +5,7 @@
 
 #include "core/random.h"
 #include "data/batcher.h"
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "data/segment_feed.h"
 #include "models/language_model.h"
 #include "trainers/config.h"
@@ -35,7 +35,7 @@ class LmStepper {
   // Builds the model of `config` and its optimizer on run.device. Throws Error for a split `train`
   // that is too short for training.batch_size and training.unroll. `config` must have been
   // validated (trainers/config_validation.h).
-  LmStepper(const Config& config, const ByteCorpus& corpus);
+  LmStepper(const Config& config, const Corpus& corpus);
   LmStepper(const LmStepper&) = delete;
   LmStepper& operator=(const LmStepper&) = delete;
 
@@ -65,7 +65,7 @@ class LmStepper {
  private:
   TrainingConfig config_;
   Device device_;
-  ByteCorpus corpus_;  // owns the bytes that batches_ reads
+  Corpus corpus_;  // owns the tokens that batches_ reads
   StreamBatcher batches_;
   Generator generator_;  // initial weights, then dropout
   std::unique_ptr<LanguageModel> model_;

@@ -53,9 +53,9 @@ void append_named(std::vector<NamedTensor>& into, std::string_view prefix,
   }
 }
 
-void require_enough_dev(const Config& config, const ByteCorpus& corpus) {
+void require_enough_dev(const Config& config, const Corpus& corpus) {
   try {
-    require_enough(corpus.split(Split::dev), corpus.vocabulary(), evaluation_options(config));
+    require_enough(corpus.split(Split::dev), evaluation_options(config));
   } catch (const Error& problem) {
     fail("{} of the corpus {}, cut by evaluation.batch_size and evaluation.max_tokens: {}",
          name(Split::dev), config.data.corpus, problem.what());
@@ -70,7 +70,7 @@ constexpr std::string_view kStatePrefix = "state.";
 LmTrainer::LmTrainer(const Config& config, bool resume) try
     : config_(checked(config)),
       folder_(config.run.folder),
-      corpus_(ByteCorpus::open(config.data.corpus)),
+      corpus_(Corpus::open(config.data.corpus)),
       stepper_(config_, corpus_),
       checkpoints_(folder_ / "checkpoints") {
   const auto last = checkpoints_.last();
@@ -101,11 +101,12 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
         "settings of {}",
         where, model_config_to_json(saved.config), model_config_to_json(config_.model),
         (folder_ / "config.yaml").string());
-  check(saved.vocabulary == corpus_.vocabulary(),
-        "{} was trained on a corpus of {} distinct bytes, {} has others ({}); resume with the "
-        "corpus it was trained on ({})",
-        where, saved.vocabulary.size(), config_.data.corpus, corpus_.vocabulary().size(),
-        saved.corpus);
+  check(
+      saved.vocabulary == corpus_.vocabulary(),
+      "{} was trained with a vocabulary of {} {}, {} has another, of {} {}; resume with the corpus "
+      "it was trained on ({})",
+      where, saved.vocabulary.size(), name(saved.vocabulary.unit()), config_.data.corpus,
+      corpus_.vocabulary().size(), name(corpus_.vocabulary().unit()), saved.corpus);
   check(checkpoint.training.has_value() && checkpoint.state_json.has_value(),
         "{} holds a model but no training state; it can be evaluated, not resumed", where);
   assign_tensors(tensors_of(stepper_.parameters()), checkpoint.model, "model");
@@ -127,11 +128,18 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     check(state.at("version") == kStateVersion, "{}: training state of version {}; expected {}",
           where, state.at("version").dump(), kStateVersion);
     // Where the run stands in its data means nothing in other data, or in data cut otherwise.
-    const std::size_t train_bytes = corpus_.split(Split::train).size();
-    check(state.at("train_bytes") == train_bytes,
-          "{} was trained on a corpus with {} bytes in train, {} has {}; resume with the corpus it "
-          "was trained on ({})",
-          where, state.at("train_bytes").dump(), config_.data.corpus, train_bytes, saved.corpus);
+    const std::int64_t train_tokens = corpus_.split(Split::train).size();
+    check(
+        state.at("train_bytes") == train_tokens,
+        "{} was trained on a corpus with {} tokens in train, {} has {}; resume with the corpus it "
+        "was trained on ({})",
+        where, state.at("train_bytes").dump(), config_.data.corpus, train_tokens, saved.corpus);
+    const std::string saved_sha256 = state.value("train_sha256", "");
+    check(
+        saved_sha256.empty() || saved_sha256 == corpus_.train_sha256(),
+        "{} was trained on another text than that of {}, though as long; resume with the corpus it "
+        "was trained on ({})",
+        where, config_.data.corpus, saved.corpus);
     check(state.at("batch_size") == config_.training.batch_size &&
               state.at("unroll") == config_.training.unroll,
           "{} was trained with training.batch_size {} and training.unroll {}, the config says {} "
@@ -224,8 +232,10 @@ StepReport LmTrainer::read_step() {
 EvaluationReport LmTrainer::evaluate_dev() {
   EvaluationReport report;
   report.step = progress_.step;
-  report.result = evaluate(stepper_.model(), corpus_.split(Split::dev), corpus_.vocabulary(),
-                           evaluation_options(config_));
+  report.result =
+      evaluate(stepper_.model(), corpus_.split(Split::dev), evaluation_options(config_));
+  report.train_tokens = progress_.tokens;
+  report.seconds = progress_.seconds;
   if (!std::isfinite(report.result.nats_per_token)) {
     stop_astray(progress_.step, fmt::format("the loss on dev is {}", report.result.nats_per_token));
   }
@@ -255,7 +265,8 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
       {"step", progress_.step},
       {"epoch", stepper_.position().epoch},
       {"segment", stepper_.position().segment},
-      {"train_bytes", corpus_.split(Split::train).size()},
+      {"train_bytes", corpus_.split(Split::train).size()},  // tokens
+      {"train_sha256", corpus_.train_sha256()},
       {"batch_size", config_.training.batch_size},
       {"unroll", config_.training.unroll},
       {"tokens", progress_.tokens},
@@ -281,9 +292,12 @@ void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observ
   EvaluationOptions options;
   options.window = evaluation_options(config_).window;
   const auto run = [&](Split split) {
-    const EvaluationResult result =
-        evaluate(*best.model, corpus_.split(split), corpus_.vocabulary(), options);
-    observer.on_evaluation({split, progress_.best_step.value_or(progress_.step), result, false});
+    const EvaluationResult result = evaluate(*best.model, corpus_.split(split), options);
+    EvaluationReport report;
+    report.split = split;
+    report.step = progress_.best_step.value_or(progress_.step);
+    report.result = result;
+    observer.on_evaluation(report);
     return result;
   };
   summary.dev = run(Split::dev);
@@ -309,7 +323,7 @@ TrainingSummary LmTrainer::train(TrainingObserver& observer,
   const auto seconds_since = [](Clock::time_point from) {
     return std::chrono::duration<double>(Clock::now() - from).count();
   };
-  RunRecorder recorder(config_, folder_, progress_.step);
+  RunRecorder recorder(config_, metric(), folder_, progress_.step);
   const std::int64_t total = config_.training.steps;
   first_step_ = progress_.step;
   bool saved = true;  // the present state is on disk, or is the beginning
@@ -377,7 +391,7 @@ TrainingSummary LmTrainer::train(TrainingObserver& observer,
   summary.stopped = stopped;
   summary.best_step = progress_.best_step;
   if (progress_.best_step) {
-    summary.best_dev_bpc = progress_.best_nats / std::numbers::ln2;
+    summary.best_dev_nats = progress_.best_nats;
   }
   if (!stopped && config_.evaluation.test_at_end && checkpoints_.best()) {
     evaluate_best(summary, observer);

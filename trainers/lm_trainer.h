@@ -1,4 +1,4 @@
-// Training of a byte language model: data, steps, evaluation, checkpoints and metrics of one run.
+// Training of a language model: data, steps, evaluation, checkpoints and metrics of one run.
 #pragma once
 
 #include <filesystem>
@@ -7,11 +7,12 @@
 #include <optional>
 #include <string>
 
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "trainers/checkpoint.h"
 #include "trainers/config.h"
 #include "trainers/evaluation.h"
 #include "trainers/lm_stepper.h"
+#include "trainers/metric.h"
 #include "trainers/model_file.h"
 
 namespace rondo {
@@ -30,15 +31,15 @@ struct StepReport {
   // it was too large. 1 and 0 otherwise.
   double loss_scale = 1.0;
   std::int64_t skipped_steps = 0;
-
-  double bits_per_character() const { return nats_per_token / std::numbers::ln2; }
 };
 
 struct EvaluationReport {
   Split split = Split::dev;
   std::int64_t step = 0;
   EvaluationResult result;
-  bool best = false;  // the lowest on dev so far; its checkpoint is saved
+  std::int64_t train_tokens = 0;  // predictions trained on before
+  double seconds = 0.0;           // of training and evaluation before
+  bool best = false;              // the lowest on dev so far; its checkpoint is saved
 };
 
 struct TrainingSummary {
@@ -48,7 +49,7 @@ struct TrainingSummary {
   double seconds = 0.0;  // of training and evaluation, over all sessions of the run
   bool stopped = false;  // because it was asked to, before the last step
   std::optional<std::int64_t> best_step;
-  std::optional<double> best_dev_bpc;   // of the evaluations on the way
+  std::optional<double> best_dev_nats;  // per token, of the evaluations on the way
   std::optional<EvaluationResult> dev;  // of the best checkpoint, on the whole split
   std::optional<EvaluationResult> test;
 };
@@ -80,7 +81,8 @@ class LmTrainer {
   // loss, the gradient or the weights are no longer finite; the checkpoints stay.
   TrainingSummary run(TrainingObserver& observer, const std::function<bool()>& stop_requested);
 
-  const ByteCorpus& corpus() const { return corpus_; }
+  const Corpus& corpus() const { return corpus_; }
+  Metric metric() const { return metric_of(corpus_.vocabulary().unit()); }
   const LanguageModel& model() const { return stepper_.model(); }
   const Config& config() const { return config_; }
   std::int64_t step() const { return progress_.step; }
@@ -118,7 +120,7 @@ class LmTrainer {
 
   Config config_;
   std::filesystem::path folder_;
-  ByteCorpus corpus_;
+  Corpus corpus_;
   LmStepper stepper_;
   CheckpointFolder checkpoints_;
   Progress progress_;

@@ -11,8 +11,19 @@ namespace {
 constexpr const char* kFormat = "rondo-language-model";
 constexpr const char* kVersion = "1";
 
-// The vocabulary that to_metadata wrote as a JSON list of byte values.
-ByteVocabulary parse_vocabulary(const std::string& text) {
+// Byte values as a JSON list; words one a line, so that a large vocabulary is read quickly.
+std::string vocabulary_text(const Vocabulary& vocabulary) {
+  return vocabulary.unit() == Unit::words ? vocabulary.words().lines()
+                                          : nlohmann::json(vocabulary.bytes().bytes()).dump();
+}
+
+// What vocabulary_text wrote. Files from before there were words do not tell the unit.
+Vocabulary parse_vocabulary(const std::string& unit, const std::string& text) {
+  if (unit == name(Unit::words)) {
+    return WordVocabulary::from_lines(text);
+  }
+  check(unit == name(Unit::bytes), "the vocabulary is one of '{}', which this Rondo does not know",
+        unit);
   std::vector<std::uint8_t> bytes;
   for (const nlohmann::json& value : nlohmann::json::parse(text)) {
     check(value.is_number_unsigned() && value.get<std::uint64_t>() <= 255,
@@ -37,7 +48,8 @@ std::map<std::string, std::string> to_metadata(const ModelDescription& descripti
   return {{"format", kFormat},
           {"version", kVersion},
           {"model", model_config_to_json(description.config)},
-          {"vocabulary", nlohmann::json(description.vocabulary.bytes()).dump()},
+          {"unit", std::string(name(description.vocabulary.unit()))},
+          {"vocabulary", vocabulary_text(description.vocabulary)},
           {"window", std::to_string(description.window)},
           {"corpus", description.corpus}};
 }
@@ -57,11 +69,13 @@ ModelDescription from_metadata(const std::map<std::string, std::string>& metadat
         "{}: version {} of the format; this Rondo reads version {}: use a newer one", file.string(),
         text("version"), kVersion);
   ModelConfig config = model_config_from_json(text("model"), file.string() + " (metadata)");
+  const std::string unit =
+      metadata.contains("unit") ? text("unit") : std::string(name(Unit::bytes));
   const std::string& vocabulary = text("vocabulary");
   const std::string& window = text("window");
   const std::string& corpus = text("corpus");
   try {
-    return {std::move(config), parse_vocabulary(vocabulary), parse_window(window), corpus};
+    return {std::move(config), parse_vocabulary(unit, vocabulary), parse_window(window), corpus};
   } catch (const std::exception& problem) {
     fail("{}: the metadata is damaged ({}); use another checkpoint", file.string(), problem.what());
   }

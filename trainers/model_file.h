@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "data/byte_vocabulary.h"
+#include "data/vocabulary.h"
 #include "models/language_model.h"
 #include "trainers/checkpoint.h"
 
@@ -15,7 +15,7 @@ namespace rondo {
 // What beside the weights is needed to use a model again.
 struct ModelDescription {
   ModelConfig config;
-  ByteVocabulary vocabulary;
+  Vocabulary vocabulary;
   std::int64_t window = 0;  // attention window for evaluation and generation
   std::string corpus;       // what it was trained on, as in data.corpus
 };

@@ -7,9 +7,9 @@
 
 namespace rondo {
 
-RunRecorder::RunRecorder(const Config& config, const std::filesystem::path& folder,
+RunRecorder::RunRecorder(const Config& config, Metric metric, const std::filesystem::path& folder,
                          std::int64_t step)
-    : config_(config), folder_(folder), log_(folder / "metrics.jsonl", step) {
+    : config_(config), metric_(metric), folder_(folder), log_(folder / "metrics.jsonl", step) {
   if (config.logging.tensorboard) {
     tensorboard_.emplace(folder / "tensorboard", step);
   }
@@ -25,7 +25,7 @@ void RunRecorder::step(const StepReport& report, double seconds) {
                        report.step,
                        {{"epoch", report.epoch},
                         {"nats_per_token", report.nats_per_token},
-                        {"bpc", report.bits_per_character()},
+                        {std::string(key(metric_)), in_metric(metric_, report.nats_per_token)},
                         {"lr", report.lr},
                         {"grad_norm", report.grad_norm},
                         {"tokens", report.tokens},
@@ -38,7 +38,8 @@ void RunRecorder::step(const StepReport& report, double seconds) {
   }
   log_.write(record);
   if (tensorboard_) {
-    tensorboard_->scalar("train/bpc", report.bits_per_character(), report.step);
+    tensorboard_->scalar(fmt::format("train/{}", key(metric_)),
+                         in_metric(metric_, report.nats_per_token), report.step);
     tensorboard_->scalar("train/lr", report.lr, report.step);
     tensorboard_->scalar("train/grad_norm", report.grad_norm, report.step);
     tensorboard_->scalar("train/tokens_per_second", report.tokens_per_second, report.step);
@@ -48,20 +49,26 @@ void RunRecorder::step(const StepReport& report, double seconds) {
   }
 }
 
-void RunRecorder::write_evaluation(std::string_view kind, std::int64_t step,
-                                   const EvaluationResult& result) {
-  log_.write({std::string(kind),
-              step,
-              {{"bpc", result.bits_per_character()},
-               {"nats_per_token", result.nats_per_token},
-               {"tokens", result.tokens}}});
+void RunRecorder::write_evaluation(std::string_view kind, const EvaluationReport& report) {
+  const EvaluationResult& result = report.result;
+  const double figure = in_metric(metric_, result.nats_per_token);
+  MetricsRecord record{std::string(kind),
+                       report.step,
+                       {{std::string(key(metric_)), figure},
+                        {"nats_per_token", result.nats_per_token},
+                        {"tokens", result.tokens}}};
+  if (report.train_tokens > 0) {
+    record.values.emplace_back("train_tokens", report.train_tokens);
+    record.values.emplace_back("seconds", report.seconds);
+  }
+  log_.write(record);
   if (tensorboard_) {
-    tensorboard_->scalar(fmt::format("{}/bpc", kind), result.bits_per_character(), step);
+    tensorboard_->scalar(fmt::format("{}/{}", kind, key(metric_)), figure, report.step);
   }
 }
 
 void RunRecorder::evaluation(const EvaluationReport& report) {
-  write_evaluation(name(report.split), report.step, report.result);
+  write_evaluation(name(report.split), report);
 }
 
 void RunRecorder::final(const TrainingSummary& summary) {
@@ -70,10 +77,14 @@ void RunRecorder::final(const TrainingSummary& summary) {
   const auto write_once = [&](std::string_view kind, const EvaluationResult& result) {
     // A finished run that is resumed comes to the same results again.
     const bool known = std::any_of(records.begin(), records.end(), [&](const MetricsRecord& r) {
-      return r.kind == kind && r.step == step && r.number("bpc") == result.bits_per_character();
+      return r.kind == kind && r.step == step &&
+             r.number("nats_per_token") == result.nats_per_token;
     });
     if (!known) {
-      write_evaluation(kind, step, result);
+      EvaluationReport report;
+      report.step = step;
+      report.result = result;
+      write_evaluation(kind, report);
     }
   };
   if (summary.dev) {

@@ -15,7 +15,8 @@ namespace rondo {
 class RunRecorder {
  public:
   // `step` is where the run stands: what was recorded of later steps is removed.
-  RunRecorder(const Config& config, const std::filesystem::path& folder, std::int64_t step);
+  RunRecorder(const Config& config, Metric metric, const std::filesystem::path& folder,
+              std::int64_t step);
 
   // Records every logging.every-th step, and the first and last.
   void step(const StepReport& report, double seconds);
@@ -26,9 +27,10 @@ class RunRecorder {
   void draw() const;
 
  private:
-  void write_evaluation(std::string_view kind, std::int64_t step, const EvaluationResult& result);
+  void write_evaluation(std::string_view kind, const EvaluationReport& report);
 
   Config config_;
+  Metric metric_;
   std::filesystem::path folder_;
   MetricsLog log_;
   std::optional<TensorBoardWriter> tensorboard_;

@@ -20,13 +20,13 @@ std::string repeat(const std::string& text, int times) {
 
 int main() try {
   // The text, and its distinct bytes as the ids the model works on.
-  const rondo::ByteCorpus corpus =
-      rondo::ByteCorpus::from("sentence", repeat(kSentence, 40), kSentence, kSentence);
-  const rondo::ByteVocabulary& vocabulary = corpus.vocabulary();
+  const rondo::Corpus corpus =
+      rondo::Corpus::from("sentence", repeat(kSentence, 40), kSentence, kSentence);
+  const rondo::Vocabulary& vocabulary = corpus.vocabulary();
   rondo::StreamOptions streams;
   streams.batch_size = 4;
   streams.unroll = 32;
-  const rondo::StreamBatcher batches(corpus.split(rondo::Split::train), vocabulary, streams);
+  const rondo::StreamBatcher batches(corpus.split(rondo::Split::train), streams);
 
   // Two SRU++ layers, the second with attention.
   rondo::ModelConfig config;

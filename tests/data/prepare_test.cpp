@@ -8,7 +8,7 @@
 
 #include "core/checksum.h"
 #include "core/file.h"
-#include "data/byte_corpus.h"
+#include "data/corpus.h"
 #include "tests/data/file_server.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
@@ -93,7 +93,7 @@ TEST_CASE("a shorter file is taken for the beginning of Enwik8", "[data][prepare
   fixture.options.source = fixture.write("data", fixture.text.substr(0, 2030));
   const PreparedCorpus prepared = prepare_enwik8(fixture.options);
   REQUIRE_FALSE(prepared.manifest.complete);
-  REQUIRE_FALSE(ByteCorpus::open(fixture.options.output.string()).complete());
+  REQUIRE_FALSE(Corpus::open(fixture.options.output.string()).complete());
   // A twentieth, rounded down.
   REQUIRE(fixture.read("train.bytes") == fixture.text.substr(0, 1828));
   REQUIRE(fixture.read("dev.bytes") == fixture.text.substr(1828, 101));
@@ -278,7 +278,7 @@ TEST_CASE("any text can be prepared under a name", "[data][prepare]") {
                       .name = ""};
   REQUIRE(prepare_text(options).manifest.name == "a tale");
   REQUIRE(prepare_text(options).already_there);
-  REQUIRE(ByteCorpus::open(options.output.string()).split(Split::test).size() == 200);
+  REQUIRE(Corpus::open(options.output.string()).split(Split::test).size() == 200);
 
   options.name = "tale";
   options.output = fixture.folder / "named";
@@ -295,7 +295,7 @@ TEST_CASE("a name that is not UTF-8 still makes a corpus", "[data][prepare]") {
                             .output = fixture.folder / "cafe",
                             .name = ""};
   prepare_text(options);
-  REQUIRE_NOTHROW(ByteCorpus::open(options.output.string()));
+  REQUIRE_NOTHROW(Corpus::open(options.output.string()));
 }
 
 TEST_CASE("an output that cannot be written is explained", "[data][prepare]") {

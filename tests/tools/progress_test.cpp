@@ -18,7 +18,7 @@ using namespace rondo;
 namespace {
 
 TrainingProgress progress_at(std::int64_t step) {
-  return {step, 1000, 0.25, 2.4312, 12345.0, 3e-4, 0.8312, 80.0};
+  return {step, 1000, 0.25, "2.431 BPC", 12345.0, 3e-4, 0.8312, 80.0};
 }
 
 const std::string kFields =
@@ -82,8 +82,8 @@ TEST_CASE("away from a terminal progress is plain lines, one an interval", "[too
     for (const std::int64_t step : {99, 100, 101, 250, 299, 1000}) {
       display.update(progress_at(step));
     }
-    display.print_evaluation({"dev", 1000, 2.431, true, true});
-    display.print_evaluation({"test", 1000, 2.5, false, false});
+    display.print_evaluation({"dev", 1000, "2.431 BPC", true, true});
+    display.print_evaluation({"test", 1000, "2.500 BPC", false, false});
   }
   const std::string rest =
       "/1000  2.431 BPC  1m 20s left  12.3k tok/s  lr 3.00e-04  grad 0.83  epoch 0.25\n";
@@ -101,7 +101,7 @@ TEST_CASE("on a terminal one line is redrawn and cleared for others", "[tools][p
     REQUIRE(on_screen(out.str()) ==
             "========--------  500/1000  2.431 BPC  1m 20s left  12.3k tok/s  lr 3.00e-04  "
             "grad 0.83  epoch 0.25");
-    display.print_evaluation({"dev", 500, 2.431, false, false});
+    display.print_evaluation({"dev", 500, "2.431 BPC", false, false});
     REQUIRE(on_screen(out.str()) == "dev 2.431 BPC at step 500\n");
     display.update(progress_at(501));
     REQUIRE(on_screen(out.str()).find("501/1000") != std::string::npos);
@@ -155,7 +155,7 @@ TEST_CASE("colour is used only where it is wanted", "[tools][progress]") {
     terminal.colour = colour;
     ProgressDisplay display(out, terminal, always());
     display.update(progress_at(500));
-    display.print_evaluation({"dev", 500, 2.431, true, true});
+    display.print_evaluation({"dev", 500, "2.431 BPC", true, true});
     REQUIRE((out.str().find("\x1b[32m") != std::string::npos) == colour);
   }
 }

@@ -94,7 +94,8 @@ TEST_CASE("evaluate predicts every byte but the first", "[trainers][evaluation]"
   for (const std::int64_t window : {1, 7, 8, 11, 88, 89, 200}) {
     INFO("window " << window);
     const std::vector<double> expected = nats_of(*lm, text, window);
-    require_mean(evaluate(*lm, text, vocabulary(), options_of(window)), sum(expected), 89);
+    require_mean(evaluate(*lm, TokenText(text, vocabulary()), options_of(window)), sum(expected),
+                 89);
   }
   // The window counts: what is compared above is not the same for all.
   REQUIRE(std::abs(sum(nats_of(*lm, text, 1)) - sum(nats_of(*lm, text, 7))) > 1e-6);
@@ -115,7 +116,7 @@ TEST_CASE("a batch is as many texts of their own", "[trainers][evaluation]") {
   for (std::size_t stream = 0; stream < 3; ++stream) {
     expected += sum(nats_of(*lm, all.subspan(stream * 29, 30), 8));
   }
-  require_mean(evaluate(*lm, text, vocabulary(), options_of(8, 3)), expected, 87);
+  require_mean(evaluate(*lm, TokenText(text, vocabulary()), options_of(8, 3)), expected, 87);
 }
 
 TEST_CASE("max_tokens takes the beginning", "[trainers][evaluation]") {
@@ -126,17 +127,18 @@ TEST_CASE("max_tokens takes the beginning", "[trainers][evaluation]") {
     INFO("max_tokens " << count);
     const std::size_t taken = std::min<std::size_t>(count, 59);
     const std::vector<double> first(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(taken));
-    require_mean(
-        evaluate(*lm, text, vocabulary(), options_of(8, 1, static_cast<std::int64_t>(count))),
-        sum(first), taken);
+    require_mean(evaluate(*lm, TokenText(text, vocabulary()),
+                          options_of(8, 1, static_cast<std::int64_t>(count))),
+                 sum(first), taken);
   }
 }
 
 TEST_CASE("evaluate leaves no history, gradient or state behind", "[trainers][evaluation]") {
   const auto lm = model();
   const Bytes text = random_text(40);
-  const EvaluationResult first = evaluate(*lm, text, vocabulary(), options_of(8));
-  REQUIRE(evaluate(*lm, text, vocabulary(), options_of(8)).nats_per_token == first.nats_per_token);
+  const EvaluationResult first = evaluate(*lm, TokenText(text, vocabulary()), options_of(8));
+  REQUIRE(evaluate(*lm, TokenText(text, vocabulary()), options_of(8)).nats_per_token ==
+          first.nats_per_token);
   for (const NamedVariable& parameter : lm->parameters()) {
     REQUIRE_FALSE(parameter.variable.grad().defined());
   }
@@ -152,20 +154,21 @@ TEST_CASE("progress is told of every window and may stop it", "[trainers][evalua
   options.progress = [&](std::int64_t done, std::int64_t total) {
     calls.emplace_back(done, total);
   };
-  evaluate(*lm, text, vocabulary(), options);
+  evaluate(*lm, TokenText(text, vocabulary()), options);
   REQUIRE(calls == Calls{{16, 38}, {32, 38}, {38, 38}});
 
   options.progress = [](std::int64_t, std::int64_t) { throw std::runtime_error("stop"); };
-  REQUIRE_THROWS_AS(evaluate(*lm, text, vocabulary(), options), std::runtime_error);
+  REQUIRE_THROWS_AS(evaluate(*lm, TokenText(text, vocabulary()), options), std::runtime_error);
   REQUIRE(grad_enabled());
 }
 
 TEST_CASE("evaluate says what is wrong with a text", "[trainers][evaluation]") {
   const auto lm = model();
   const auto error_for = [&](const Bytes& text, const EvaluationOptions& options) {
-    const std::string message = error_of([&] { evaluate(*lm, text, vocabulary(), options); });
+    const std::string message =
+        error_of([&] { evaluate(*lm, TokenText(text, vocabulary()), options); });
     // The check made beforehand comes to the same.
-    REQUIRE(error_of([&] { require_enough(text, vocabulary(), options); }) == message);
+    REQUIRE(error_of([&] { require_enough(TokenText(text, vocabulary()), options); }) == message);
     return message;
   };
   REQUIRE_THAT(error_for({}, options_of(8)), ContainsSubstring("the text has 0 bytes"));
@@ -176,5 +179,6 @@ TEST_CASE("evaluate says what is wrong with a text", "[trainers][evaluation]") {
   REQUIRE_THAT(error_for(random_text(100), options_of(8, 10, 9)), ContainsSubstring("at least 11"));
   REQUIRE_THAT(error_for({'a', 'c', 'b', 'a'}, options_of(8)), ContainsSubstring("0x62 ('b')"));
   REQUIRE_THAT(error_for(random_text(10), options_of(0)), ContainsSubstring("unroll is 0"));
-  REQUIRE_NOTHROW(require_enough(random_text(2), vocabulary(), options_of(8)));
+  const auto two = random_text(2);
+  REQUIRE_NOTHROW(require_enough(TokenText(two, vocabulary()), options_of(8)));
 }

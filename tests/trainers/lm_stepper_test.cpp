@@ -56,7 +56,7 @@ TEST_CASE("the gradient moves no weight, applying it moves no state", "[trainers
   const TinyRuns runs;
   Config config = runs.config("run");
   config.optimizer.type = OptimizerType::sgd;
-  const ByteCorpus corpus = ByteCorpus::open(config.data.corpus);
+  const Corpus corpus = Corpus::open(config.data.corpus);
   const LmStepper fresh(config, corpus);
   LmStepper stepper(config, corpus);
   const StepGradient gradient = stepper.compute_gradient();
@@ -81,7 +81,7 @@ TEST_CASE("an applied gradient is clipped by the settings", "[trainers][lm_stepp
   config.optimizer.type = OptimizerType::sgd;
   config.optimizer.weight_decay = 0.0;
   config.training.clip_grad_norm = 1e-3;
-  const ByteCorpus corpus = ByteCorpus::open(config.data.corpus);
+  const Corpus corpus = Corpus::open(config.data.corpus);
   const LmStepper fresh(config, corpus);
   LmStepper stepper(config, corpus);
   const double lr = 1000.0;  // so that the way is long beside the rounding of the weights
@@ -101,7 +101,7 @@ TEST_CASE("an applied gradient is clipped by the settings", "[trainers][lm_stepp
 TEST_CASE("a restored stepper goes on as the other does", "[trainers][lm_stepper]") {
   const TinyRuns runs;
   const Config config = runs.config("run");
-  const ByteCorpus corpus = ByteCorpus::open(config.data.corpus);
+  const Corpus corpus = Corpus::open(config.data.corpus);
   LmStepper first(config, corpus);
   LmStepper second(config, corpus);
   for (int i = 0; i < 8; ++i) {
@@ -131,7 +131,7 @@ TEST_CASE("bf16 products train as f32 ones do, on the same weights in f32",
           "[trainers][lm_stepper][bf16]") {
   const TinyRuns runs;
   Config config = runs.config("run");
-  const ByteCorpus corpus = ByteCorpus::open(config.data.corpus);
+  const Corpus corpus = Corpus::open(config.data.corpus);
   LmStepper exact(config, corpus);
   config.training.precision = Precision::bf16;
   LmStepper rounded(config, corpus);

@@ -97,15 +97,14 @@ TEST_CASE("a run leaves its settings, figures and checkpoints", "[trainers][lm_t
   REQUIRE(best.description.corpus == config.data.corpus);
   EvaluationOptions options;
   options.window = config.training.unroll;
-  const ByteCorpus& corpus = trainer.corpus();
+  const Corpus& corpus = trainer.corpus();
   for (const auto& [split, told] :
        {std::pair(Split::dev, summary.dev), std::pair(Split::test, summary.test)}) {
-    const EvaluationResult result =
-        evaluate(*best.model, corpus.split(split), corpus.vocabulary(), options);
+    const EvaluationResult result = evaluate(*best.model, corpus.split(split), options);
     REQUIRE(told.value().nats_per_token == result.nats_per_token);
     REQUIRE(told->tokens == static_cast<std::int64_t>(corpus.split(split).size()) - 1);
   }
-  REQUIRE(summary.best_dev_bpc == summary.dev->bits_per_character());
+  REQUIRE(summary.best_dev_nats == summary.dev->nats_per_token);
 
   REQUIRE(witness.starts == Steps{0});
   REQUIRE(witness.saves.back() == 12);
@@ -179,7 +178,7 @@ TEST_CASE("best stays when the model gets worse", "[trainers][lm_trainer]") {
     }
   }
   REQUIRE(summary.best_step == lowest->step);
-  REQUIRE(summary.best_dev_bpc == lowest->number("bpc"));
+  REQUIRE(summary.best_dev_nats == lowest->number("nats_per_token"));
   REQUIRE(lowest->step <= 8);
   REQUIRE(load_checkpoint(runs.path("run"), CheckpointChoice::best).step == lowest->step);
   REQUIRE(load_checkpoint(runs.path("run"), CheckpointChoice::last).step == 12);

@@ -89,7 +89,7 @@ TEST_CASE("a model of each type can be described", "[trainers][model_file]") {
     all.push_back(static_cast<std::uint8_t>(byte));
   }
   sru.vocabulary = ByteVocabulary(all);
-  REQUIRE(from_metadata(to_metadata(sru), "file").vocabulary.bytes() == all);
+  REQUIRE(from_metadata(to_metadata(sru), "file").vocabulary.bytes().bytes() == all);
 }
 
 TEST_CASE("a safetensors file of somebody else is told apart", "[trainers][model_file]") {

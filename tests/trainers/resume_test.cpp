@@ -181,7 +181,7 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
   runs.train(c);
   const LoadedModel trained = load_model(load_checkpoint(runs.path("two")));
 
-  const ByteCorpus corpus = ByteCorpus::open(c.data.corpus);
+  const Corpus corpus = Corpus::open(c.data.corpus);
   Generator generator(c.run.seed);
   Initializer init(generator, test_device());
   const auto model = build_language_model(c.model, corpus.vocabulary().size(), init);
@@ -189,7 +189,7 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
   StreamOptions streams;
   streams.batch_size = c.training.batch_size;
   streams.unroll = c.training.unroll;
-  const StreamBatcher batches(corpus.split(Split::train), corpus.vocabulary(), streams);
+  const StreamBatcher batches(corpus.split(Split::train), streams);
   LanguageModelState state;
   LanguageModelContext context;
   context.forward = {true, &generator};

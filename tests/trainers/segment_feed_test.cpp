@@ -18,7 +18,7 @@ TEST_CASE("a feed gives the batcher's segments, in any order", "[trainers][segme
   StreamOptions options;
   options.batch_size = 3;
   options.unroll = 8;  // 67 positions a stream: the last segment has 3
-  const StreamBatcher batches(text, ByteVocabulary(known), options);
+  const StreamBatcher batches(TokenText(text, ByteVocabulary(known)), options);
   REQUIRE(batches.segments() == 9);
   REQUIRE(batches.length(8) == 3);
 

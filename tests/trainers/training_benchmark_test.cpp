@@ -34,7 +34,7 @@ TEST_CASE("training steps are measured as training takes them", "[trainers][benc
   REQUIRE(heard.back().step == 7);
   REQUIRE_FALSE(std::filesystem::exists(config.run.folder));
 
-  LmStepper stepper(config, ByteCorpus::open(config.data.corpus));
+  LmStepper stepper(config, Corpus::open(config.data.corpus));
   REQUIRE(measured.parameters == count(stepper.parameters()));
   REQUIRE(measured.tokens_per_step == 2 * 4 * 10);
   REQUIRE(measured.gflop_per_step ==

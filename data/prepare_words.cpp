@@ -1,0 +1,336 @@
+#include "data/prepare_words.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "core/checksum.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "data/id_file.h"
+#include "data/prepared_folder.h"
+#include "data/text_source.h"
+#include "data/utf8.h"
+#include "data/zip_entry.h"
+
+namespace rondo {
+namespace {
+
+// A text that a split is made of, and what to call it in messages.
+struct NamedText {
+  std::string name;
+  TextSource source;
+};
+
+struct SplitLines {
+  std::vector<std::string_view> lines;
+  std::vector<std::string> sources;  // names, for messages
+};
+
+// What lines are made into ids by.
+struct LineRule {
+  std::string_view before;  // a word put before every line; empty: none
+  std::string_view after = kEndOfLine;
+};
+
+// What makes a corpus of words, ready to be written.
+struct WordCorpus {
+  std::string name;
+  std::array<SplitLines, 3> splits;
+  LineRule rule;
+  std::optional<WordVocabulary> vocabulary;  // none: that of train
+  std::int64_t least_count = 1;
+  std::uint64_t source_bytes = 0;
+  bool complete = true;
+};
+
+constexpr std::string_view kSentenceEnd = "<S>";
+
+// Adds the lines of `text`, which must stay where it is.
+void add_lines(SplitLines& split, WordCorpus& corpus, const std::string& name,
+               std::string_view text) {
+  check(!text.empty(), "{} is empty; expected text", name);
+  if (const std::optional<std::size_t> bad = find_invalid_utf8(text)) {
+    fail("{} is not UTF-8: byte 0x{:02x} at position {}, in line {}; a corpus of words needs text",
+         name, static_cast<unsigned char>(text[*bad]), *bad,
+         1 + std::ranges::count(text.substr(0, *bad), '\n'));
+  }
+  for_each_line(text, [&](std::string_view line) { split.lines.push_back(line); });
+  split.sources.push_back(name);
+  corpus.source_bytes += text.size();
+}
+
+void for_each_token(const SplitLines& split, const LineRule& rule,
+                    const std::function<void(std::string_view)>& token) {
+  for (const std::string_view line : split.lines) {
+    if (!rule.before.empty()) {
+      token(rule.before);
+    }
+    for_each_word(line, token);
+    token(rule.after);
+  }
+}
+
+WordVocabulary vocabulary_of(const WordCorpus& corpus) {
+  if (corpus.vocabulary) {
+    return *corpus.vocabulary;
+  }
+  WordCounter counter;
+  for_each_token(corpus.splits[index(Split::train)], corpus.rule,
+                 [&](std::string_view word) { counter.add(word); });
+  return counter.vocabulary(kEndOfLine, corpus.least_count);
+}
+
+// The id of `word`. Throws an Error that says where it stands if it is not known.
+std::int32_t require_id(const WordVocabulary& vocabulary, std::string_view word, Split split,
+                        const SplitLines& lines) {
+  if (const std::optional<std::int32_t> id = vocabulary.find(word)) {
+    return *id;
+  }
+  std::size_t number = 0;
+  for (const std::string_view line : lines.lines) {
+    ++number;
+    if (line.data() <= word.data() && word.data() < line.data() + line.size()) {
+      break;
+    }
+  }
+  fail(
+      "{} ({}), line {}: the word '{}' is not in the vocabulary of {} words, and there is no {} to "
+      "stand for it; give words that are rare to it with a least count above 1",
+      name(split), fmt::join(lines.sources, ", "), number, word, vocabulary.size(), kUnknownWord);
+}
+
+// Whether `folder` holds this corpus: made from a text of the same size, with the same words.
+bool holds(const CorpusManifest& found, const CorpusManifest& wanted) {
+  return found.name == wanted.name && found.source_bytes == wanted.source_bytes &&
+         found.vocabulary == wanted.vocabulary &&
+         std::ranges::equal(found.splits, wanted.splits, {}, &SplitRecord::tokens,
+                            &SplitRecord::tokens);
+}
+
+PreparedCorpus write_corpus(const std::filesystem::path& folder, const WordCorpus& corpus) {
+  const WordVocabulary vocabulary = vocabulary_of(corpus);
+  CorpusManifest manifest{.name = corpus.name,
+                          .vocabulary = vocabulary,
+                          .splits = {},
+                          .source_bytes = corpus.source_bytes,
+                          .complete = corpus.complete};
+  std::uint64_t size = vocabulary.lines().size();
+  for (const Split split : kSplits) {
+    std::uint64_t& tokens = manifest.splits[index(split)].tokens;
+    for_each_token(corpus.splits[index(split)], corpus.rule, [&](std::string_view) { ++tokens; });
+    size += id_file_size(static_cast<std::int64_t>(tokens), vocabulary.size());
+  }
+  if (std::optional<CorpusManifest> found = find_prepared(folder)) {
+    if (!holds(*found, manifest)) {
+      fail_occupied(folder, *found);
+    }
+    return already_there(folder, std::move(*found));
+  }
+  require_free_space(folder, size);
+  clear_manifest(folder);
+  for (const Split split : kSplits) {
+    const SplitLines& lines = corpus.splits[index(split)];
+    SplitRecord& record = manifest.splits[index(split)];
+    write_id_file(split_path(folder, split, Unit::words), static_cast<std::int64_t>(record.tokens),
+                  vocabulary.size(), [&](const auto& add) {
+                    for_each_token(lines, corpus.rule, [&](std::string_view word) {
+                      add(require_id(vocabulary, word, split, lines));
+                    });
+                  });
+    record = record_of(folder, split, Unit::words, record.tokens);
+  }
+  write_manifest(folder, manifest);
+  return {.manifest = std::move(manifest)};
+}
+
+// wiki.valid.tokens is the split dev.
+std::string wikitext_file(Split split) {
+  return fmt::format("wiki.{}.tokens", split == Split::dev ? "valid" : name(split));
+}
+
+std::vector<NamedText> open_wikitext(const WikiTextOptions& options) {
+  std::vector<NamedText> texts;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(options.source, ignored)) {
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 31;
+    for (const Split split : kSplits) {
+      const std::string entry = fmt::format("{}/{}", options.name, wikitext_file(split));
+      texts.push_back({entry, TextSource(read_zip_entry(options.source, entry, kMost))});
+    }
+    return texts;
+  }
+  for (const Split split : kSplits) {
+    // The folder itself, or that into which the archive was unpacked.
+    std::filesystem::path path = options.source / wikitext_file(split);
+    if (!std::filesystem::exists(path, ignored)) {
+      path = options.source / options.name / wikitext_file(split);
+    }
+    check(std::filesystem::exists(path, ignored),
+          "{} has no {}, so a split is missing; {} has wiki.train.tokens, wiki.valid.tokens and "
+          "wiki.test.tokens",
+          options.source.string(), wikitext_file(split), options.name);
+    texts.push_back({path.string(), TextSource(path)});
+  }
+  return texts;
+}
+
+// Whether the counts are the published ones.
+bool has_counts(const CorpusManifest& manifest, const WikiTextOptions& options) {
+  return manifest.vocabulary.size() == options.words &&
+         std::ranges::equal(manifest.splits, options.tokens,
+                            [](const SplitRecord& record, std::int64_t tokens) {
+                              return record.tokens == static_cast<std::uint64_t>(tokens);
+                            });
+}
+
+}  // namespace
+
+WikiTextOptions wikitext_2() {
+  WikiTextOptions options;
+  options.name = "wikitext-2";
+  options.url = "https://wikitext.smerity.com/wikitext-2-v1.zip";
+  options.words = 33'278;
+  options.tokens = {2'088'628, 217'646, 245'569};
+  return options;
+}
+
+PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
+  WikiTextOptions options = given;
+  make_folder(options.output);
+  const std::filesystem::path archive = options.output / (options.name + ".zip");
+  std::error_code ignored;
+  bool fetched = false;
+  if (options.source.empty()) {
+    if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
+      if (found->name != options.name || !found->complete) {
+        fail_occupied(options.output, *found);
+      }
+      return already_there(options.output, std::move(*found));
+    }
+    fetched = !std::filesystem::exists(archive, ignored);
+    if (fetched) {
+      download(options.url, archive, options.progress);
+    }
+    options.source = archive;
+  }
+  const std::vector<NamedText> texts = open_wikitext(options);
+  WordCorpus corpus;
+  corpus.name = options.name;
+  for (const Split split : kSplits) {
+    const NamedText& text = texts[index(split)];
+    add_lines(corpus.splits[index(split)], corpus, text.name, text.source.text());
+  }
+  // Counted before anything is written, for the manifest says whether the corpus is whole.
+  const WordVocabulary vocabulary = vocabulary_of(corpus);
+  CorpusManifest counted{.name = corpus.name, .vocabulary = vocabulary, .splits = {}};
+  for (const Split split : kSplits) {
+    for_each_token(corpus.splits[index(split)], corpus.rule,
+                   [&](std::string_view) { ++counted.splits[index(split)].tokens; });
+  }
+  corpus.complete = has_counts(counted, options);
+  corpus.vocabulary = vocabulary;
+  const auto counts = [](const auto& words, const auto& a, const auto& b, const auto& c) {
+    return fmt::format("{} words and {} / {} / {} tokens", words, a, b, c);
+  };
+  if (!corpus.complete) {
+    const std::string found = counts(vocabulary.size(), counted.splits[0].tokens,
+                                     counted.splits[1].tokens, counted.splits[2].tokens);
+    const std::string published =
+        counts(options.words, options.tokens[0], options.tokens[1], options.tokens[2]);
+    if (fetched) {
+      std::filesystem::remove(archive, ignored);
+      fail("what was downloaded from {} is not {}: it has {}, the published corpus {}", options.url,
+           options.name, found, published);
+    }
+    spdlog::warn(
+        "{} has {}, the published {} {}: figures on it cannot be compared with published "
+        "ones",
+        options.source.string(), found, options.name, published);
+  }
+  PreparedCorpus prepared = write_corpus(options.output, corpus);
+  if (fetched) {
+    std::filesystem::remove(archive, ignored);
+  }
+  return prepared;
+}
+
+PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
+  make_folder(options.output);
+  const std::filesystem::path train = options.source / "training-monolingual.tokenized.shuffled";
+  const std::filesystem::path held_out = options.source / "heldout-monolingual.tokenized.shuffled";
+  std::error_code ignored;
+  for (const std::filesystem::path& folder : {train, held_out}) {
+    check(
+        std::filesystem::is_directory(folder, ignored),
+        "{} is missing; expected the unpacked 1-billion-word-language-modeling-benchmark-r13output "
+        "with its two folders",
+        folder.string());
+  }
+  // The usual protocol: the first of the 50 held-out files is test, the second is for development.
+  std::array<std::vector<std::filesystem::path>, 3> paths;
+  paths[index(Split::train)] = files_below(train);
+  paths[index(Split::dev)] = {held_out / "news.en.heldout-00001-of-00050"};
+  paths[index(Split::test)] = {held_out / "news.en.heldout-00000-of-00050"};
+
+  std::vector<NamedText> texts;
+  WordCorpus corpus;
+  corpus.name = "billion-word";
+  corpus.rule = {kSentenceEnd, kSentenceEnd};
+  corpus.vocabulary = WordVocabulary::from_lines(read_file(options.vocabulary));
+  check(corpus.vocabulary->word(*corpus.vocabulary->find(kSentenceEnd)) == kSentenceEnd,
+        "{} has no {}, which stands before and after every sentence", options.vocabulary.string(),
+        kSentenceEnd);
+  for (const Split split : kSplits) {
+    check(!paths[index(split)].empty(), "{} has no files", train.string());
+    for (const std::filesystem::path& path : paths[index(split)]) {
+      texts.push_back({path.string(), TextSource(path)});
+      add_lines(corpus.splits[index(split)], corpus, texts.back().name, texts.back().source.text());
+    }
+  }
+  // An order that only the seed decides (Fisher and Yates).
+  const RandomStream random = Generator(options.seed).next();
+  std::vector<std::string_view>& lines = corpus.splits[index(Split::train)].lines;
+  for (std::size_t i = lines.size(); i > 1; --i) {
+    const std::uint64_t word = (std::uint64_t{random.word(2 * i)} << 32U) | random.word(2 * i + 1);
+    std::swap(lines[i - 1], lines[word % i]);
+  }
+  return write_corpus(options.output, corpus);
+}
+
+PreparedCorpus prepare_word_text(const WordTextOptions& options) {
+  make_folder(options.output);
+  WordCorpus corpus;
+  corpus.name = options.name.empty() ? options.source.stem().string() : options.name;
+  corpus.least_count = options.least_count;
+  if (const std::optional<SplitFiles> files = find_split_files(options.source)) {
+    std::vector<NamedText> texts;
+    for (const Split split : kSplits) {
+      const std::filesystem::path& path = (*files)[index(split)];
+      texts.push_back({path.string(), TextSource(path)});
+      add_lines(corpus.splits[index(split)], corpus, texts.back().name, texts.back().source.text());
+    }
+    return write_corpus(options.output, corpus);
+  }
+  const TextSource source = read_source(options.source, options.bytes);
+  const std::string_view rest = source.text();
+  // Cut by position as bytes are, at the next line end.
+  const std::size_t part = rest.size() / 20;
+  const std::array ends = {rest.size() - 2 * part, rest.size() - part, rest.size()};
+  std::size_t start = 0;
+  for (const Split split : kSplits) {
+    const std::size_t line_end = rest.find('\n', ends[index(split)]);
+    const std::size_t end = line_end == std::string_view::npos ? rest.size() : line_end + 1;
+    add_lines(corpus.splits[index(split)], corpus,
+              fmt::format("{} ({})", options.source.string(), name(split)),
+              rest.substr(start, end - start));
+    start = end;
+  }
+  return write_corpus(options.output, corpus);
+}
+
+}  // namespace rondo

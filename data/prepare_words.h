@@ -1,0 +1,56 @@
+// Making a corpus of words: train.ids, dev.ids, test.ids, vocabulary.txt and corpus.json, which is
+// written last. A folder that already holds this corpus is left as it is; one that holds another is
+// an error.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "data/prepare.h"
+
+namespace rondo {
+
+// WikiText-103 or WikiText-2 (Merity et al. 2016): every line, blank ones too, ends in <eos>; the
+// vocabulary is that of train, <eos> first, then by falling count.
+struct WikiTextOptions {
+  std::filesystem::path source;  // folder with wiki.train.tokens and so on, ZIP, or empty: download
+  std::filesystem::path output;  // folder
+  std::string name = "wikitext-103";
+  std::string url = "https://wikitext.smerity.com/wikitext-103-v1.zip";
+  DownloadProgress progress;
+
+  // What the whole corpus comes to: words, and tokens with <eos> of train, dev and test.
+  std::int64_t words = 267'735;
+  std::array<std::int64_t, 3> tokens = {103'227'021, 217'646, 245'569};
+};
+
+WikiTextOptions wikitext_2();
+
+// The One Billion Word benchmark (Chelba et al. 2013): <S> before and after every sentence, the
+// sentences of train in an order that `seed` fixes.
+struct BillionWordOptions {
+  std::filesystem::path source;      // 1-billion-word-language-modeling-benchmark-r13output
+  std::filesystem::path vocabulary;  // a word first on every line; <S> and <UNK> among them
+  std::filesystem::path output;
+  std::uint64_t seed = 1234;
+};
+
+// Any text at word level, cut into splits as prepare_text does, at line ends, or in three files.
+struct WordTextOptions {
+  std::filesystem::path source;  // a file, or a folder as in TextOptions
+  std::filesystem::path output;
+  std::string name;
+  std::uint64_t bytes = 0;  // of the text to take; 0: all
+  // The words that are met less often are <unk>; 1: every word of train is known.
+  std::int64_t least_count = 1;
+};
+
+// These throw Error for text that is missing, empty or not UTF-8, and for a word of dev or test
+// that train lacks where there is no <unk> to stand for it.
+PreparedCorpus prepare_wikitext(const WikiTextOptions& options);
+PreparedCorpus prepare_billion_word(const BillionWordOptions& options);
+PreparedCorpus prepare_word_text(const WordTextOptions& options);
+
+}  // namespace rondo

@@ -1,0 +1,29 @@
+// What every preparation does with the folder that it fills.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "data/corpus_manifest.h"
+#include "data/prepare.h"
+
+namespace rondo {
+
+// The finished corpus in `folder`, if there is one. A damaged one is told of, and counts as none.
+std::optional<CorpusManifest> find_prepared(const std::filesystem::path& folder);
+
+// The result for a folder that holds the corpus already.
+PreparedCorpus already_there(const std::filesystem::path& folder, CorpusManifest manifest);
+
+// Throws the Error of a folder that holds another corpus.
+[[noreturn]] void fail_occupied(const std::filesystem::path& folder, const CorpusManifest& found);
+
+// Makes room for a corpus: a damaged one must not look whole while its splits are replaced.
+void clear_manifest(const std::filesystem::path& folder);
+
+// What corpus.json says of a split that has been written.
+SplitRecord record_of(const std::filesystem::path& folder, Split split, Unit unit,
+                      std::uint64_t tokens);
+
+}  // namespace rondo

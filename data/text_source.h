@@ -1,0 +1,44 @@
+// Where a corpus is prepared from.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/file.h"
+
+namespace rondo {
+
+// Bytes mapped from a file, or already in memory: taken out of an archive, or put together.
+class TextSource {
+ public:
+  explicit TextSource(const std::filesystem::path& file)
+      : mapped_(std::make_unique<MappedFile>(file)) {}
+  explicit TextSource(std::vector<std::uint8_t> bytes) : owned_(std::move(bytes)) {}
+
+  std::span<const std::uint8_t> bytes() const {
+    if (mapped_ == nullptr) {
+      return owned_;
+    }
+    const std::span<const std::byte> bytes = mapped_->bytes();
+    return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+  }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(bytes().data()), bytes().size()};
+  }
+
+ private:
+  std::unique_ptr<MappedFile> mapped_;
+  std::vector<std::uint8_t> owned_;
+};
+
+// The files below `folder`, at any depth, in the order of their paths; no symbolic links.
+std::vector<std::filesystem::path> files_below(const std::filesystem::path& folder);
+
+// A file, or the files below a folder one after another, no more than `most` bytes (0: all).
+TextSource read_source(const std::filesystem::path& file_or_folder, std::uint64_t most);
+
+}  // namespace rondo
