@@ -301,7 +301,7 @@ std::vector<Tensor> backward(const Call& a, const Values& in, Tensor weights, co
   Tensor grad_q = Tensor::empty(in.q.shape(), type);
   Tensor grad_kv = Tensor::zeros(in.kv.shape(), type);
   // Batch entries go in groups, one gradient of r for each: r is the same for all of them.
-  const std::int64_t groups = std::clamp<std::int64_t>(kTasks / a.heads, 1, a.batch);
+  const std::int64_t groups = std::max<std::int64_t>(1, std::min(kTasks / a.heads, a.batch));
   Tensor grad_r = Tensor::zeros({groups, a.distances, a.size}, type);
   Tensor grad_u = Tensor::zeros({a.batch, a.size}, type);
   Tensor grad_v = Tensor::zeros({a.batch, a.size}, type);
