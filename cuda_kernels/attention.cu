@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kMaxThreads)
     dropped += row.offset(block, block.dropped_head_stride);
   }
   if (additive != nullptr) {
-    additive += (block.first + row.row) * block.context;
+    additive += row.index * block.additive_head_stride + row.row * block.additive_row_stride;
   }
   const int chunks = chunks_of<T>(row);
   T value[kGroups<T>][kGroup];
@@ -262,10 +262,10 @@ __device__ void load_gradients(const AttentionBlock& block, const Row& row, int 
   }
 }
 
-template <typename A>
+template <typename A, bool with_additive>
 __global__ void __launch_bounds__(kMaxThreads)
     gradient_kernel(AttentionBlock block, const A* weights, const ComputeType<A>* grad_dropped,
-                    A* grad_scores, A* dropped) {
+                    A* grad_scores, A* dropped, AdditiveGradient<A> additive) {
   using T = ComputeType<A>;
   __shared__ T scratch[kWarpSize];
   const Row row(block);
@@ -278,6 +278,16 @@ __global__ void __launch_bounds__(kMaxThreads)
   grad_scores += row.offset(block, block.weights_head_stride);
   if (with_dropout) {
     dropped += row.offset(block, block.dropped_head_stride);
+  }
+  A* additive_row = nullptr;
+  if constexpr (with_additive) {
+    additive_row =
+        additive.first + row.index * additive.head_stride + row.row * additive.row_stride;
+    const std::int64_t before = additive.offset - row.row;  // elements before position 0
+    for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) - before; i < row.begin;
+         i += blockDim.x) {
+      additive_row[i] = convert_element<A>(T(0));
+    }
   }
   const int chunks = chunks_of<T>(row);
   T weight[kGroups<T>][kGroup];
@@ -318,6 +328,14 @@ __global__ void __launch_bounds__(kMaxThreads)
       if (column < row.last) {
         store_vector<kGroup>(result, grad_scores + column);
       }
+      if constexpr (with_additive) {
+#pragma unroll
+        for (int i = 0; i < kGroup; ++i) {
+          if (row.sees(column + i)) {
+            additive_row[column + i] = convert_element<A>(result[i]);
+          }
+        }
+      }
     }
   }
 }
@@ -346,8 +364,16 @@ template <typename A>
 void attention_weights_gradient(const AttentionBlock& block, const A* weights,
                                 const ComputeType<A>* grad_dropped, A* grad_scores, A* dropped,
                                 Stream stream) {
-  launch("attention", gradient_kernel<A>, rows_grid<ComputeType<A>>(block), stream, block, weights,
-         grad_dropped, grad_scores, dropped);
+  launch("attention", gradient_kernel<A, false>, rows_grid<ComputeType<A>>(block), stream, block,
+         weights, grad_dropped, grad_scores, dropped, AdditiveGradient<A>{});
+}
+
+template <typename A>
+void attention_weights_gradient(const AttentionBlock& block, const A* weights,
+                                const ComputeType<A>* grad_dropped, A* grad_scores, A* dropped,
+                                const AdditiveGradient<A>& additive, Stream stream) {
+  launch("attention", gradient_kernel<A, true>, rows_grid<ComputeType<A>>(block), stream, block,
+         weights, grad_dropped, grad_scores, dropped, additive);
 }
 
 template void attention_weights<float>(const AttentionBlock&, const float*, const float*, float*,
@@ -367,5 +393,18 @@ template void attention_weights_gradient<bfloat16>(const AttentionBlock&, const 
                                                    const float*, bfloat16*, bfloat16*, Stream);
 template void attention_weights_gradient<float16>(const AttentionBlock&, const float16*,
                                                   const float*, float16*, float16*, Stream);
+
+template void attention_weights_gradient<float>(const AttentionBlock&, const float*, const float*,
+                                                float*, float*, const AdditiveGradient<float>&,
+                                                Stream);
+template void attention_weights_gradient<double>(const AttentionBlock&, const double*,
+                                                 const double*, double*, double*,
+                                                 const AdditiveGradient<double>&, Stream);
+template void attention_weights_gradient<bfloat16>(const AttentionBlock&, const bfloat16*,
+                                                   const float*, bfloat16*, bfloat16*,
+                                                   const AdditiveGradient<bfloat16>&, Stream);
+template void attention_weights_gradient<float16>(const AttentionBlock&, const float16*,
+                                                  const float*, float16*, float16*,
+                                                  const AdditiveGradient<float16>&, Stream);
 
 }  // namespace rondo::cuda

@@ -23,12 +23,15 @@ struct AttentionBlock {
   std::int64_t scores_head_stride = 0;   // of scores and of the gradient of dropped weights
   std::int64_t weights_head_stride = 0;  // of weights and of the gradient of scores
   std::int64_t dropped_head_stride = 0;  // of dropped weights
-  const bool* key_padding = nullptr;     // (C, B), true is hidden; may be null
-  std::int64_t window = 0;               // > 0: no position more than this many before its own
-  bool causal = true;                    // no position after its own
-  float dropout = 0.0F;                  // probability p
-  double kept_factor = 1.0;              // 1 / (1 - p), what kept weights are multiplied by
-  std::uint64_t seed = 0, stream = 0;    // of the words that dropout draws
+  // What is added to scores: to that of row r for position j, element j of what begins
+  // (b * heads + h) * additive_head_stride + r * additive_row_stride elements after its first one.
+  std::int64_t additive_row_stride = 0, additive_head_stride = 0;
+  const bool* key_padding = nullptr;   // (C, B), true is hidden; may be null
+  std::int64_t window = 0;             // > 0: no position more than this many before its own
+  bool causal = true;                  // no position after its own
+  float dropout = 0.0F;                // probability p
+  double kept_factor = 1.0;            // 1 / (1 - p), what kept weights are multiplied by
+  std::uint64_t seed = 0, stream = 0;  // of the words that dropout draws
 };
 
 // weights = softmax(scores + additive) over what each query sees, rounded to A, and 0 for the rest
@@ -38,7 +41,8 @@ struct AttentionBlock {
 // if word ((b * heads + h) * T + i) * G + j of the stream says so (dropout_keeps), G being C
 // rounded up to a multiple of 64.
 //   scores    read within [begin, end) only; may be weights, with equal head strides
-//   additive  (T, C), may be null
+//   additive  of the first query of the block; read for positions that a query sees only, and may
+//             point to before the buffer; may be null
 //   weights   =
 //   dropped   =, null when p = 0
 // A is float, double, bfloat16 or float16.
@@ -56,5 +60,22 @@ template <typename A>
 void attention_weights_gradient(const AttentionBlock& block, const A* weights,
                                 const ComputeType<A>* grad_dropped, A* grad_scores, A* dropped,
                                 Stream stream);
+
+// Where the gradient of what was added to the scores goes.
+template <typename A>
+struct AdditiveGradient {
+  A* first;                              // of the first query of the block
+  std::int64_t row_stride, head_stride;  // as the strides of `additive`
+  // Elements of row r before the one of position 0, less r: so many, and those of positions before
+  // the first that the query sees, become 0.
+  std::int64_t offset;
+};
+
+// The same, with the gradient of `additive` once more in its own layout: `=` where the query sees
+// the position.
+template <typename A>
+void attention_weights_gradient(const AttentionBlock& block, const A* weights,
+                                const ComputeType<A>* grad_dropped, A* grad_scores, A* dropped,
+                                const AdditiveGradient<A>& additive, Stream stream);
 
 }  // namespace rondo::cuda

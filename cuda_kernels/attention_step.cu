@@ -1,4 +1,5 @@
-// out = softmax(scale * q k^T) v for one query a row, over the keys and values kept of it.
+// out = softmax(scale * q k^T + distance scores) v for one query a row, over the keys and values
+// kept of it.
 //
 // Must read keys and values once: 8 * rows * filled * head_size bytes. A row of a single stream
 // with one head may be all there is, so its positions are cut into pieces of 16, a block each:
@@ -55,7 +56,13 @@ __global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep
     float scores[2][1];
     rows_dot<vectors>(keys, q, step.head_size, scores);
     if (lane < 2) {
-      weights[2 * warp + lane] = step.scale * (lane == 0 ? scores[0][0] : scores[1][0]);
+      float score = step.scale * (lane == 0 ? scores[0][0] : scores[1][0]);
+      if (step.distance_scores != nullptr && 2 * warp + lane < count) {
+        const std::int64_t distance = step.newest - (begin + 2 * warp + lane);
+        score += step.distance_scores[row * step.slots +
+                                      (distance < 0 ? distance + step.slots : distance)];
+      }
+      weights[2 * warp + lane] = score;
     }
   }
   __syncthreads();

@@ -22,7 +22,8 @@ struct AttentionStore {
 };
 void attention_store(const AttentionStore& store, Stream stream);
 
-// out = softmax(scale * q k^T) v over slots 0 to filled - 1. `rows` is streams * heads.
+// out = softmax(scale * q k^T + distance scores) v over slots 0 to filled - 1. `rows` is streams *
+// heads.
 struct AttentionStep {
   const float* q;       // (rows, head_size)
   const float* keys;    // (rows, slots, head_size), aligned to 16 bytes
@@ -33,6 +34,10 @@ struct AttentionStep {
   std::int64_t rows, head_size, slots, filled;
   std::int64_t pieces;  // of `filled` slots
   float scale;
+  // (rows, slots): what is added for a slot so many positions older than `newest`, going round the
+  // slots; null for nothing.
+  const float* distance_scores = nullptr;
+  std::int64_t newest = 0;
 };
 void attention_step(const AttentionStep& step, Stream stream);
 

@@ -130,7 +130,7 @@ struct ActivateGradient {
     load_vector<N>(grad_y + i, out);
     load_vector<N>(kept + i, at);
     for (int j = 0; j < N; ++j) {
-      out[j] *= Function::derivative(at[j]);
+      out[j] = Function::gradient(out[j], at[j]);
     }
   }
 };

@@ -50,7 +50,7 @@ void spread(const T* value, double factor, T* y, std::int64_t count, Stream stre
 template <typename Function, typename T>
 void activate(const T* x, T* y, std::int64_t count, Stream stream);
 
-// grad_x[i] = grad_y[i] * Function::derivative(kept[i]), with `kept` what activate gave, or took
+// grad_x[i] = Function::gradient(grad_y[i], kept[i]), with `kept` what activate gave, or took
 // where Function::keeps_input
 template <typename Function, typename T>
 void activate_gradient(const T* grad_y, const T* kept, T* grad_x, std::int64_t count,

@@ -35,10 +35,11 @@ struct LanguageModelContext {
 
 // A batch of texts that go on one id at a time, each on its own: no text's scores depend on the
 // other texts, bit for bit. A step takes the same time wherever in the text it stands: recurrent
-// layers move their state on, attending ones keep the keys and values of the last positions. It
-// runs where the model's weights are, but ids come from the CPU and scores come back to it, where
-// the next ids are chosen: with a GPU, one copy a step, and the only wait. The model must outlive
-// it, and its weights must not change meanwhile.
+// layers move their state on, attending ones keep the keys and values of the last positions. (A
+// plain Transformer starts again from half of them when its window is full: models/transformer.h.)
+// It runs where the model's weights are, but ids come from the CPU and scores come back to it,
+// where the next ids are chosen: with a GPU, one copy a step, and the only wait. The model must
+// outlive it, and its weights must not change meanwhile.
 class LanguageModelStream {
  public:
   virtual ~LanguageModelStream() = default;
@@ -69,7 +70,7 @@ class LanguageModel {
   virtual Variable logits(const Tensor& ids, LanguageModelState& state,
                           const LanguageModelContext& context) const = 0;
   // `streams` texts at their start, in which every position sees `window` (1 or more) before its
-  // own. Steps give what `logits` gives for single ids, but for rounding. Throws Error unless the
+  // own. Steps give what `logits` gives for the same ids, but for rounding. Throws Error unless the
   // weights are f32, on the CPU or a GPU.
   virtual std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
                                                             std::int64_t window) const = 0;

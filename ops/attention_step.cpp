@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "cuda_kernels/attention_step.h"
+#include "cuda_kernels/relative_attention.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/softmax.h"
 #include "ops/device.h"
@@ -61,6 +62,7 @@ void AttentionCache::tell_distances(const DistanceScores& distances) {
     }
   }
   r_ = r.to(device);
+  queries_ = Tensor::empty({streams_ * heads_, head_size_}, DType::f32, device);
   distance_queries_ = Tensor::empty({streams_ * heads_, head_size_}, DType::f32, device);
   distance_scores_ = Tensor::empty({streams_ * heads_, slots_}, DType::f32, device);
 }
@@ -151,12 +153,33 @@ void AttentionCache::attend(const Tensor& q, Tensor& out) {
   run_on(
       keys_.device(), [&] { attend_on_cpu(q, scale, out); },
       [&](auto stream) {
-        cuda::attention_step(
-            {q.device_data<float>(), keys_.device_data<float>(), values_.device_data<float>(),
-             partial_.device_data<float>(), log_sums_.device_data<float>(),
-             out.device_data<float>(), streams_ * heads_, head_size_, slots_, filled_,
-             pieces_of(filled_, keys_.device()), scale},
-            stream);
+        const std::int64_t rows = streams_ * heads_;
+        cuda::AttentionStep step{q.device_data<float>(),
+                                 keys_.device_data<float>(),
+                                 values_.device_data<float>(),
+                                 partial_.device_data<float>(),
+                                 log_sums_.device_data<float>(),
+                                 out.device_data<float>(),
+                                 rows,
+                                 head_size_,
+                                 slots_,
+                                 filled_,
+                                 pieces_of(filled_, keys_.device()),
+                                 scale};
+        if (r_.defined()) {
+          cuda::add_two_biases<float>(
+              step.q, content_bias_.device_data<float>(), position_bias_.device_data<float>(),
+              queries_.device_data<float>(), distance_queries_.device_data<float>(), streams_,
+              heads_ * head_size_, stream);
+          cuda::distance_step({distance_queries_.device_data<float>(), r_.device_data<float>(),
+                               distance_scores_.device_data<float>(), rows, heads_, head_size_,
+                               slots_, filled_, scale},
+                              stream);
+          step.q = queries_.device_data<float>();
+          step.distance_scores = distance_scores_.device_data<float>();
+          step.newest = newest_;
+        }
+        cuda::attention_step(step, stream);
       });
 }
 

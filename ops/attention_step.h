@@ -47,7 +47,7 @@ class AttentionCache {
   std::int64_t streams_, heads_, head_size_, slots_, pieces_;
   std::int64_t filled_ = 0, newest_ = -1;  // known on the CPU, wherever the positions are
   Tensor keys_, values_;                   // (B * heads, slots, head size)
-  Tensor queries_;                         // (B * heads, head size), scaled; on the CPU only
+  Tensor queries_;  // (B * heads, head size), scaled; with distances, and on the CPU
   // With distances alone: rows of distances 0, 1, ... (heads, slots, head size), biases (heads,
   // head size), and q + v, scaled, and scores of distances as above.
   Tensor r_, content_bias_, position_bias_, distance_queries_, distance_scores_;

@@ -228,7 +228,7 @@ Variable activate(std::string_view op, const Variable& x) {
             const T* grad_y = grads[0].data<T>();
             const T* at = kept.data<T>();
             fill_from(grad_x.data<T>(), kept.numel(),
-                      [=](std::int64_t i) { return grad_y[i] * Function::derivative(at[i]); });
+                      [=](std::int64_t i) { return Function::gradient(grad_y[i], at[i]); });
           });
         },
         [&](auto stream) {

@@ -43,8 +43,8 @@ RONDO_HOST_DEVICE Pair<T> sigmoid_pair(T x, T y) {
 RONDO_HOST_DEVICE float one(float) { return 1.0F; }
 RONDO_HOST_DEVICE double one(double) { return 1.0; }
 
-// What the elementwise operations take. A derivative takes what an operation keeps: the function's
-// value, or, with keeps_input, what it was computed of.
+// What the elementwise operations take. `gradient` is that of x from that of the value, grad_y, and
+// from what an operation keeps: the value y, or, with keeps_input, x.
 struct Sigmoid {
   static constexpr bool keeps_input = false;
   template <typename T>
@@ -52,8 +52,8 @@ struct Sigmoid {
     return sigmoid(x);
   }
   template <typename T>
-  static RONDO_HOST_DEVICE T derivative(T y) {
-    return y * (T(1) - y);
+  static RONDO_HOST_DEVICE T gradient(T grad_y, T y) {
+    return grad_y * (y * (T(1) - y));
   }
 };
 
@@ -65,8 +65,8 @@ struct Relu {
     return x < T(0) ? T(0) : x;
   }
   template <typename T>
-  static RONDO_HOST_DEVICE T derivative(T y) {
-    return y > T(0) ? T(1) : T(0);
+  static RONDO_HOST_DEVICE T gradient(T grad_y, T y) {
+    return y > T(0) ? grad_y : T(0);  // a choice, not a product: compilers make vectors of it
   }
 };
 
@@ -77,8 +77,8 @@ struct Tanh {
     return std::tanh(x);
   }
   template <typename T>
-  static RONDO_HOST_DEVICE T derivative(T y) {
-    return T(1) - y * y;
+  static RONDO_HOST_DEVICE T gradient(T grad_y, T y) {
+    return grad_y * (T(1) - y * y);
   }
 };
 
@@ -91,9 +91,9 @@ struct Gelu {
     return x * sigmoid(T(1.702) * x);
   }
   template <typename T>
-  static RONDO_HOST_DEVICE T derivative(T x) {
+  static RONDO_HOST_DEVICE T gradient(T grad_y, T x) {
     const T s = sigmoid(T(1.702) * x);
-    return s + T(1.702) * x * s * (T(1) - s);
+    return grad_y * (s + T(1.702) * x * s * (T(1) - s));
   }
 };
 

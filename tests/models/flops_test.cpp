@@ -77,6 +77,27 @@ TEST_CASE("operations of a step are as counted by hand", "[models][flops]") {
   REQUIRE(flops(heads) == flops(attending_in({1, 2, 3})));
 }
 
+TEST_CASE("operations of Transformers are as counted by hand", "[models][flops]") {
+  ModelConfig config = small(ModelType::transformer, 0);
+  config.num_heads = 2;
+  config.inner_size = 16;
+  // 6 rows with 8 x (8 + 16 + 8 + 16 + 16), and of 2 streams each sees 1 + 2 + 3 pairs, at 12 x 8
+  // each: memory is not read in training.
+  const TrainingFlops plain = training_flops(config, kVocabulary, {2, 3, 3});
+  REQUIRE(plain.layer_products == 3.0 * 6 * 6 * 8 * 64);
+  REQUIRE(plain.attention == 3.0 * 2 * 6 * 12 * 8);
+  REQUIRE(plain.output == 6 * 6 * 8 * 5);
+  // Beside that, 6 rows of memory with 8 x 16 and 6 distances with 8 x 8, without the gradient of
+  // either; 15 pairs at 18 x 8 each.
+  config.type = ModelType::transformer_xl;
+  const TrainingFlops xl = training_flops(config, kVocabulary, {2, 3, 3});
+  REQUIRE(xl.layer_products == 3.0 * (6 * 6 * 8 * 64 + 4 * 6 * 8 * 16 + 4 * 6 * 8 * 8));
+  REQUIRE(xl.attention == 3.0 * 2 * 15 * 18 * 8);
+  // All heads together count, whatever hidden_size.
+  config.head_size = 3;
+  REQUIRE(training_flops(config, kVocabulary, {2, 3, 3}).attention == 3.0 * 2 * 15 * 18 * 6);
+}
+
 TEST_CASE("an adaptive softmax counts as for ids of its first cluster", "[models][flops]") {
   ModelConfig config = small(ModelType::sru, 0);
   config.softmax = SoftmaxType::adaptive;
@@ -100,8 +121,13 @@ TEST_CASE("every matrix of a model is counted", "[models][flops]") {
   const SegmentSize segment{4, 7, 0};
   ModelConfig no_skip = small(ModelType::sru, 0);
   no_skip.has_skip_term = false;
-  for (const ModelConfig& config : {small(ModelType::sru, 0), small(ModelType::sru, 3), no_skip,
-                                    attending_in({}), attending_in({2}), attending_in({1, 2, 3})}) {
+  ModelConfig transformer = small(ModelType::transformer, 0);
+  transformer.num_heads = 3;
+  transformer.head_size = 5;
+  transformer.inner_size = 7;
+  for (const ModelConfig& config :
+       {small(ModelType::sru, 0), small(ModelType::sru, 3), no_skip, transformer, attending_in({}),
+        attending_in({2}), attending_in({1, 2, 3})}) {
     const TrainingFlops flops = training_flops(config, kVocabulary, segment);
     REQUIRE(flops.layer_products + flops.output ==
             static_cast<double>(6 * 4 * 7 * matrix_elements(config)));

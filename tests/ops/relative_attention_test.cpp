@@ -181,7 +181,7 @@ TEST_CASE("relative attention gives the same bits with any number of threads",
 
 TEST_CASE("relative attention never touches what lies after a query", "[ops][relative_attention]") {
   Generator generator(35);
-  Inputs in = inputs_of({134, 0, 2, 2, 1}, DType::f32, generator);  // blocks of 128
+  Inputs in = inputs_of({134, 0, 64, 2, 1}, DType::f32, generator);  // blocks of 128
   const auto first_block = [&] { return attend(in, 0, {}).value().narrow(0, 128).clone(); };
   const Tensor before = first_block();
   in[1].value().narrow(128, 6).fill(std::numeric_limits<double>::quiet_NaN());
@@ -212,4 +212,75 @@ TEST_CASE("relative attention explains what does not fit", "[ops][relative_atten
                  attend(in, 0, {2, 0.5, nullptr});
                }),
                ContainsSubstring("needs a generator"));
+}
+
+namespace {
+
+// As many cases as ways through the kernels: rows of one warp and of a block, and too long for one;
+// one block of queries and several; windows, distances that nobody sees; both kinds of products.
+const std::vector<Case> kGpuCases = {
+    {1, 0, 1, 1, 1},     {37, 70, 2, 16, 2, 21},   {9, 6, 1, 8, 4, 4, 3}, {66, 650, 2, 8, 1},
+    {150, 41, 32, 1, 1}, {600, 200, 1, 3, 1, 131}, {2, 8300, 1, 4, 1},
+};
+
+}  // namespace
+
+TEST_CASE("relative attention on a GPU follows the CPU", "[ops][relative_attention][gpu]") {
+  struct Limit {
+    DType type;
+    double tolerance;
+  };
+  Generator generator(37);
+  for (const Case& c : kGpuCases) {
+    const Inputs in = inputs_of(c, DType::f32, generator, true);
+    for (const double dropout : {0.0, 0.3}) {
+      // Half types round q + u and q + v, the weights and the gradients of scores.
+      for (const auto [type, tolerance] :
+           {Limit{DType::f32, 2e-5}, Limit{DType::bf16, 2e-2}, Limit{DType::f16, 1e-2}}) {
+        INFO("queries " << c.queries << " memory " << c.memory << " batch " << c.batch << " heads "
+                        << c.heads << " dropout " << dropout << " in " << name(type));
+        require_devices_agree(
+            [&](std::span<const Variable> all) {
+              Generator same(8);
+              return Inputs{attend(all, c.window, {c.heads, dropout, &same})};
+            },
+            {in[0].value(), in[1].value(), in[2].value()}, {in[3].value(), in[4].value()}, type,
+            tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("relative attention in other precisions stays near f32, with its gradients",
+          "[ops][relative_attention][bf16]") {
+  Generator generator(38);
+  const Inputs in = inputs_of({140, 60, 2, 16, 2}, DType::f32, generator);
+  const Tensor grad = random_tensor(in[0].shape(), DType::f32, generator);
+  const auto run = [&](Precision precision) {
+    Generator same(7);
+    for (Variable input : in) {
+      input.zero_grad();
+    }
+    const Variable out = attend(in, 0, {2, 0.2, &same, precision});
+    backward(out, grad);
+    std::vector<Tensor> results{out.value()};
+    for (const Variable& input : in) {
+      results.push_back(input.grad().clone());
+    }
+    return results;
+  };
+  const std::vector<Tensor> exact = run(Precision::f32);
+  std::vector<Precision> precisions{Precision::bf16};
+  if (test_device().is_cuda()) {
+    precisions.insert(precisions.end(), {Precision::tf32, Precision::f16});
+  }
+  for (const Precision precision : precisions) {
+    const std::vector<Tensor> rounded = run(precision);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      INFO(name(precision) << ", result " << i);
+      const double error = max_relative_error(rounded[i], exact[i]);
+      REQUIRE(error > 0.0);
+      REQUIRE(error < 0.03);  // operands in bf16 are 2^-9 off
+    }
+  }
 }

@@ -303,6 +303,21 @@ TEST_CASE("settings that contradict each other are reported where they stand", "
     REQUIRE_THAT(model_error(std::string(line) + "\n  type: sru"),
                  ContainsSubstring("only a model of type srupp or sha_lstm has this setting"));
   }
+  const std::string transformer = "model:\n  type: transformer\n  hidden_size: 6\n";
+  REQUIRE_THAT(error_in(transformer),
+               ContainsSubstring("model.inner_size: expected a whole number from 1, for model.type "
+                                 "is transformer; found 0"));
+  REQUIRE_THAT(error_in(transformer + "  inner_size: 8\n  num_heads: 4\n"),
+               ContainsSubstring("x.yaml:5: model.num_heads: expected a divisor of "
+                                 "model.hidden_size (6), found 4; or set model.head_size"));
+  REQUIRE_NOTHROW(parse(transformer + "  inner_size: 8\n  num_heads: 4\n  head_size: 5\n"));
+  const std::string longer =
+      "  inner_size: 8\ntraining:\n  unroll: 16\nevaluation:\n  unroll: 17\n";
+  REQUIRE_THAT(error_in(transformer + longer),
+               ContainsSubstring("x.yaml:8: evaluation.unroll: expected at most training.unroll "
+                                 "(16), for model.type transformer numbers its positions; found "
+                                 "17"));
+  REQUIRE_NOTHROW(parse("model:\n  type: transformer_xl\n" + longer));
   REQUIRE_THAT(model_error("attention_layer_norm: false\n  type: sru"),
                ContainsSubstring("only a model of type srupp has this setting"));
   for (const char* line :
