@@ -119,7 +119,8 @@ PreparedCorpus download_enwik8(const Enwik8Options& options) {
       check(is_zip(archive), "it is not a ZIP archive");
       TextSource source = open_enwik8(archive, options);
       check(is_whole_enwik8(archive, source.bytes(), options),
-            "its entry enwik8 has {} bytes; expected {}", source.bytes().size(), options.bytes);
+            "its entry {} has {} bytes; expected {}", options.name, source.bytes().size(),
+            options.bytes);
       return source;
     } catch (const Error& error) {
       if (!fetched) {
@@ -210,7 +211,9 @@ PreparedCorpus prepare_text(const TextOptions& options) {
   }
   const TextSource source = read_source(options.source, options.bytes);
   require_enough(options.source, source.bytes());
-  return write_corpus(options.output, name, cut(source.bytes()), true);
+  PreparedCorpus prepared = write_corpus(options.output, name, cut(source.bytes()), true);
+  prepared.files = source.files();
+  return prepared;
 }
 
 }  // namespace rondo

@@ -47,6 +47,7 @@ struct TextOptions {
 struct PreparedCorpus {
   CorpusManifest manifest;
   bool already_there = false;  // nothing was written
+  std::size_t files = 0;       // that a text was put together from; 0 for a published corpus
 };
 
 // A file shorter than `bytes` is taken for the beginning of Enwik8, with a warning; one of that

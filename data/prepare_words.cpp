@@ -48,17 +48,19 @@ struct WordCorpus {
   bool complete = true;
 };
 
-constexpr std::string_view kSentenceEnd = "<S>";
-
-// Adds the lines of `text`, which must stay where it is.
-void add_lines(SplitLines& split, WordCorpus& corpus, const std::string& name,
-               std::string_view text) {
-  check(!text.empty(), "{} is empty; expected text", name);
+void require_utf8(const std::string& name, std::string_view text) {
   if (const std::optional<std::size_t> bad = find_invalid_utf8(text)) {
     fail("{} is not UTF-8: byte 0x{:02x} at position {}, in line {}; a corpus of words needs text",
          name, static_cast<unsigned char>(text[*bad]), *bad,
          1 + std::ranges::count(text.substr(0, *bad), '\n'));
   }
+}
+
+// Adds the lines of `text`, which must stay where it is.
+void add_lines(SplitLines& split, WordCorpus& corpus, const std::string& name,
+               std::string_view text) {
+  check(!text.empty(), "{} is empty; expected text", name);
+  require_utf8(name, text);
   for_each_line(text, [&](std::string_view line) { split.lines.push_back(line); });
   split.sources.push_back(name);
   corpus.source_bytes += text.size();
@@ -104,12 +106,32 @@ std::int32_t require_id(const WordVocabulary& vocabulary, std::string_view word,
       name(split), fmt::join(lines.sources, ", "), number, word, vocabulary.size(), kUnknownWord);
 }
 
-// Whether `folder` holds this corpus: made from a text of the same size, with the same words.
-bool holds(const CorpusManifest& found, const CorpusManifest& wanted) {
+// Whether a file of ids holds the tokens of `lines`.
+bool has_ids(const IdFile& file, const WordVocabulary& vocabulary, const SplitLines& lines,
+             const LineRule& rule) {
+  const TokenText text = file.text();
+  std::int64_t at = 0;
+  bool same = true;
+  for_each_token(lines, rule, [&](std::string_view word) {
+    std::int32_t id = 0;
+    same = same && at < text.size();
+    if (same) {
+      text.write(at++, 1, &id, 1);
+      same = vocabulary.find(word) == id;
+    }
+  });
+  return same && at == text.size();
+}
+
+// Whether `folder` holds this corpus: the same words in the same order.
+bool holds(const std::filesystem::path& folder, const CorpusManifest& found,
+           const WordCorpus& wanted, const WordVocabulary& vocabulary) {
   return found.name == wanted.name && found.source_bytes == wanted.source_bytes &&
-         found.vocabulary == wanted.vocabulary &&
-         std::ranges::equal(found.splits, wanted.splits, {}, &SplitRecord::tokens,
-                            &SplitRecord::tokens);
+         found.vocabulary == Vocabulary(vocabulary) &&
+         std::ranges::all_of(kSplits, [&](Split split) {
+           const IdFile file(split_path(folder, split, Unit::words), vocabulary.size());
+           return has_ids(file, vocabulary, wanted.splits[index(split)], wanted.rule);
+         });
 }
 
 PreparedCorpus write_corpus(const std::filesystem::path& folder, const WordCorpus& corpus) {
@@ -126,7 +148,7 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const WordCorpu
     size += id_file_size(static_cast<std::int64_t>(tokens), vocabulary.size());
   }
   if (std::optional<CorpusManifest> found = find_prepared(folder)) {
-    if (!holds(*found, manifest)) {
+    if (!holds(folder, *found, corpus, vocabulary)) {
       fail_occupied(folder, *found);
     }
     return already_there(folder, std::move(*found));
@@ -188,6 +210,17 @@ bool has_counts(const CorpusManifest& manifest, const WikiTextOptions& options) 
                             });
 }
 
+// The words of a file that has one first on every line.
+WordVocabulary read_vocabulary(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  require_utf8(path.string(), text);
+  try {
+    return WordVocabulary::from_lines(text);
+  } catch (const Error& error) {
+    fail("cannot use {} as a vocabulary: {}", path.string(), error.what());
+  }
+}
+
 }  // namespace
 
 WikiTextOptions wikitext_2() {
@@ -218,7 +251,23 @@ PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
     }
     options.source = archive;
   }
-  const std::vector<NamedText> texts = open_wikitext(options);
+  const auto open_checked = [&] {
+    try {
+      return open_wikitext(options);
+    } catch (const Error& error) {
+      if (!given.source.empty()) {
+        throw;
+      }
+      if (!fetched) {
+        fail("{}, downloaded earlier, is not {} ({}); delete it and run the command again",
+             archive.string(), options.name, error.what());
+      }
+      std::filesystem::remove(archive, ignored);
+      fail("what was downloaded from {} is not {} ({}); it has been removed: run the command again",
+           options.url, options.name, error.what());
+    }
+  };
+  const std::vector<NamedText> texts = open_checked();
   WordCorpus corpus;
   corpus.name = options.name;
   for (const Split split : kSplits) {
@@ -280,11 +329,12 @@ PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
   std::vector<NamedText> texts;
   WordCorpus corpus;
   corpus.name = "billion-word";
-  corpus.rule = {kSentenceEnd, kSentenceEnd};
-  corpus.vocabulary = WordVocabulary::from_lines(read_file(options.vocabulary));
-  check(corpus.vocabulary->word(*corpus.vocabulary->find(kSentenceEnd)) == kSentenceEnd,
+  corpus.rule = {kEndOfSentence, kEndOfSentence};
+  corpus.vocabulary = read_vocabulary(options.vocabulary);
+  const std::optional<std::int32_t> border = corpus.vocabulary->find(kEndOfSentence);
+  check(border && corpus.vocabulary->word(*border) == kEndOfSentence,
         "{} has no {}, which stands before and after every sentence", options.vocabulary.string(),
-        kSentenceEnd);
+        kEndOfSentence);
   for (const Split split : kSplits) {
     check(!paths[index(split)].empty(), "{} has no files", train.string());
     for (const std::filesystem::path& path : paths[index(split)]) {
@@ -317,20 +367,27 @@ PreparedCorpus prepare_word_text(const WordTextOptions& options) {
     return write_corpus(options.output, corpus);
   }
   const TextSource source = read_source(options.source, options.bytes);
-  const std::string_view rest = source.text();
-  // Cut by position as bytes are, at the next line end.
+  std::string_view rest = source.text();
+  // A cut may have parted the bytes of a letter: the rest of it is left out.
+  if (const std::optional<std::size_t> bad = find_invalid_utf8(rest);
+      bad && options.bytes == rest.size() && rest.size() - *bad < 4) {
+    rest = rest.substr(0, *bad);
+  }
+  // Cut by position as bytes are, at the end of the line that the last byte is in.
   const std::size_t part = rest.size() / 20;
   const std::array ends = {rest.size() - 2 * part, rest.size() - part, rest.size()};
   std::size_t start = 0;
   for (const Split split : kSplits) {
-    const std::size_t line_end = rest.find('\n', ends[index(split)]);
+    const std::size_t line_end = rest.find('\n', std::max<std::size_t>(ends[index(split)], 1) - 1);
     const std::size_t end = line_end == std::string_view::npos ? rest.size() : line_end + 1;
     add_lines(corpus.splits[index(split)], corpus,
               fmt::format("{} ({})", options.source.string(), name(split)),
               rest.substr(start, end - start));
     start = end;
   }
-  return write_corpus(options.output, corpus);
+  PreparedCorpus prepared = write_corpus(options.output, corpus);
+  prepared.files = source.files();
+  return prepared;
 }
 
 }  // namespace rondo

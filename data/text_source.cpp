@@ -32,6 +32,7 @@ TextSource read_source(const std::filesystem::path& file_or_folder, std::uint64_
       is_folder ? files_below(file_or_folder) : std::vector{file_or_folder};
   check(!files.empty(), "{} is a folder without files; expected text", file_or_folder.string());
   std::vector<std::uint8_t> bytes;
+  std::size_t read = 0;
   for (const std::filesystem::path& path : files) {
     const TextSource file(path);
     std::span<const std::uint8_t> part = file.bytes();
@@ -39,11 +40,12 @@ TextSource read_source(const std::filesystem::path& file_or_folder, std::uint64_
       part = part.first(std::min<std::size_t>(part.size(), most - bytes.size()));
     }
     bytes.insert(bytes.end(), part.begin(), part.end());
+    ++read;
     if (most > 0 && bytes.size() == most) {
       break;
     }
   }
-  return TextSource(std::move(bytes));
+  return TextSource(std::move(bytes), read);
 }
 
 }  // namespace rondo

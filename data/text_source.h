@@ -17,7 +17,8 @@ class TextSource {
  public:
   explicit TextSource(const std::filesystem::path& file)
       : mapped_(std::make_unique<MappedFile>(file)) {}
-  explicit TextSource(std::vector<std::uint8_t> bytes) : owned_(std::move(bytes)) {}
+  explicit TextSource(std::vector<std::uint8_t> bytes, std::size_t files = 1)
+      : owned_(std::move(bytes)), files_(files) {}
 
   std::span<const std::uint8_t> bytes() const {
     if (mapped_ == nullptr) {
@@ -29,10 +30,13 @@ class TextSource {
   std::string_view text() const {
     return {reinterpret_cast<const char*>(bytes().data()), bytes().size()};
   }
+  // How many files the text was put together from.
+  std::size_t files() const { return files_; }
 
  private:
   std::unique_ptr<MappedFile> mapped_;
   std::vector<std::uint8_t> owned_;
+  std::size_t files_ = 1;
 };
 
 // The files below `folder`, at any depth, in the order of their paths; no symbolic links.

@@ -43,9 +43,10 @@ struct WordVocabulary::Data {
   std::vector<std::string_view> words;  // into lines
   std::unordered_map<std::string_view, std::int32_t> ids;
   std::optional<std::int32_t> unknown;
+  std::string_view line_end = kEndOfLine;
 };
 
-WordVocabulary::WordVocabulary(std::string lines) {
+std::shared_ptr<const WordVocabulary::Data> WordVocabulary::read(std::string lines) {
   auto data = std::make_shared<Data>();
   data->lines = std::move(lines);
   const auto count = static_cast<std::size_t>(std::ranges::count(data->lines, '\n'));
@@ -69,11 +70,14 @@ WordVocabulary::WordVocabulary(std::string lines) {
       data->unknown = found->second;
     }
   }
-  data_ = std::move(data);
+  if (!data->ids.contains(kEndOfLine) && data->ids.contains(kEndOfSentence)) {
+    data->line_end = kEndOfSentence;
+  }
+  return data;
 }
 
 WordVocabulary::WordVocabulary(const std::vector<std::string>& words)
-    : WordVocabulary(fmt::format("{}\n", fmt::join(words, "\n"))) {
+    : data_(read(fmt::format("{}\n", fmt::join(words, "\n")))) {
   check(size() == static_cast<std::int64_t>(words.size()),
         "[WordVocabulary] a word holds a line end");
 }
@@ -87,7 +91,7 @@ WordVocabulary WordVocabulary::from_lines(std::string_view text) {
     lines += line.substr(0, line.find_first_of(kWhiteSpace));
     lines += '\n';
   });
-  return WordVocabulary(std::move(lines));
+  return WordVocabulary(read(std::move(lines)));
 }
 
 std::int64_t WordVocabulary::size() const { return static_cast<std::int64_t>(data_->words.size()); }
@@ -122,7 +126,7 @@ std::vector<std::int32_t> WordVocabulary::encode(std::string_view text) const {
     if (end == std::string_view::npos) {
       return ids;
     }
-    add(kEndOfLine);
+    add(data_->line_end);
     text.remove_prefix(end + 1);
     ++line_number;
   }
@@ -132,7 +136,7 @@ std::string WordVocabulary::decode(std::span<const std::int32_t> ids) const {
   std::string text;
   for (const std::int32_t id : ids) {
     const std::string_view next = word(id);
-    if (next == kEndOfLine) {
+    if (next == data_->line_end) {
       text += '\n';
     } else {
       text += text.empty() || text.back() == '\n' ? "" : " ";

@@ -8,12 +8,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rondo {
 
-// Words end at blanks and other ASCII white space; kEndOfLine stands for the end of a line.
+// Words end at blanks and other ASCII white space; kEndOfLine stands for the end of a line, or
+// kEndOfSentence in a vocabulary that has only that (One Billion Word's).
 inline constexpr std::string_view kEndOfLine = "<eos>";
+inline constexpr std::string_view kEndOfSentence = "<S>";
 // What stands for every word that is not known, where a vocabulary has it.
 inline constexpr std::string_view kUnknownWord = "<unk>";
 
@@ -38,10 +41,10 @@ class WordVocabulary {
   // One word a line, each with its end: what from_lines reads.
   const std::string& lines() const;
 
-  // The ids of a text's words, and kEndOfLine between its lines: a text that does not end in a line
-  // end is not closed. Throws Error naming a word that is unknown and its line.
+  // The ids of a text's words, and the word for a line's end between its lines: a text that does
+  // not end in a line end is not closed. Throws Error naming a word that is unknown and its line.
   std::vector<std::int32_t> encode(std::string_view text) const;
-  // Words with blanks between, kEndOfLine as the end of a line.
+  // Words with blanks between, that for the end of a line as one.
   std::string decode(std::span<const std::int32_t> ids) const;
 
   friend bool operator==(const WordVocabulary& a, const WordVocabulary& b) {
@@ -50,7 +53,8 @@ class WordVocabulary {
 
  private:
   struct Data;
-  explicit WordVocabulary(std::string lines);
+  explicit WordVocabulary(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  static std::shared_ptr<const Data> read(std::string lines);
 
   std::shared_ptr<const Data> data_;
 };

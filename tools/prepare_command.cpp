@@ -26,7 +26,8 @@ struct PrepareOptions {
 void report(const PreparedCorpus& prepared, const std::string& output) {
   const CorpusManifest& manifest = prepared.manifest;
   const std::string_view unit = name(manifest.vocabulary.unit());
-  fmt::print("{}: {} distinct {}\n", output, manifest.vocabulary.size(), unit);
+  fmt::print("{}: {} distinct {}{}\n", output, manifest.vocabulary.size(), unit,
+             prepared.files > 1 ? fmt::format(", from {} files", prepared.files) : "");
   for (const Split split : kSplits) {
     fmt::print("  {:<5} {:>12} {}\n", name(split), manifest.splits[index(split)].tokens, unit);
   }
