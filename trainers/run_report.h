@@ -47,8 +47,8 @@ struct RunReport {
 
   // Nats per token as the run's figure: bits per character or perplexity. NaN stays NaN.
   double figure(double nats) const;
-  // "BPC" or "PPL"
-  std::string_view unit() const { return counts_words ? "PPL" : "BPC"; }
+  // "BPC" or "ppl"
+  std::string_view unit() const { return counts_words ? "ppl" : "BPC"; }
   // "finished", "step 120 of 400", "diverged at step 120"
   std::string status_text() const;
 };

@@ -88,9 +88,9 @@ TEST_CASE("a text is prepared, learnt, measured, continued and described", "[too
 
   // A window a row; the first is the one above.
   const std::string windows = output_of({"eval", run, "--window", "16,4", "--threads", "1"});
-  REQUIRE_THAT(windows, ContainsSubstring("299 bytes, batch 1\n  window       BPC"));
+  REQUIRE_THAT(windows, ContainsSubstring("299 bytes, batch 1\n  window        result"));
   const auto figure = [&](const std::string& window) {
-    return bpc(windows, "\n +" + window + " +([0-9.]+) ");
+    return bpc(windows, "\n +" + window + " +([0-9.]+) BPC ");
   };
   REQUIRE(figure("16") ==
           Approx(bpc(output_of({"eval", run, "--threads", "1"}), ": ([0-9.]+) BPC")));

@@ -90,7 +90,7 @@ TEST_CASE("a table has what was measured beside what was published", "[tools][re
   // Bytes and words: each figure has its unit.
   const std::vector<RunReport> mixed{run_of("a", 0.72), run_of("w", 3.0, true)};
   REQUIRE(column_of(report_table(mixed), "test").cells ==
-          std::vector<std::string>{"1.039 BPC", "20.09 PPL"});
+          std::vector<std::string>{"1.039 BPC", "20.09 ppl"});
   REQUIRE_THROWS_WITH(dev_curves(mixed, "tokens"), ContainsSubstring("no axis in common"));
 }
 

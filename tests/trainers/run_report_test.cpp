@@ -77,7 +77,7 @@ TEST_CASE("words are counted in perplexity", "[trainers][run_report][cpu]") {
   write_run(folder / "a", steps(2, false),
             "{\"kind\":\"dev\",\"step\":2,\"ppl\":8.0,\"nats_per_token\":2.0}\n");
   const RunReport run = read_run(folder / "a");
-  REQUIRE(run.unit() == "PPL");
+  REQUIRE(run.unit() == "ppl");
   REQUIRE(run.figure(std::log(8.0)) == Approx(8.0));
 }
 
