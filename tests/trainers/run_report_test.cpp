@@ -119,7 +119,8 @@ TEST_CASE("the checkpoint says what the metrics do not", "[trainers][run_report]
   const TrainingSummary whole = runs.train(config, true);
   const RunReport finished = read_run(runs.path("run"));
   REQUIRE(finished.status == RunStatus::finished);
-  REQUIRE(finished.figure(finished.best_dev) == Approx(*whole.best_dev_bpc));
+  REQUIRE(finished.figure(finished.best_dev) ==
+          Approx(in_metric(Metric::bits_per_character, *whole.best_dev_nats)));
   REQUIRE(finished.config == config);
 }
 
