@@ -127,7 +127,7 @@ TEST_CASE("a text that is too short says what is needed", "[data][batcher]") {
     return error_of([&] { StreamBatcher(TokenText(text.bytes, text.vocabulary), options); });
   };
   REQUIRE(error_with({.batch_size = 3, .unroll = 4}) ==
-          "[StreamBatcher] the text has 12 bytes, but batch_size 3 x unroll 4 needs at least 13; "
+          "[StreamBatcher] the text has 12 tokens, but batch_size 3 x unroll 4 needs at least 13; "
           "lower unroll or batch_size, or use a longer text");
   REQUIRE_THAT(error_with({.batch_size = 3, .unroll = 2, .rank = 1, .ranks = 2}),
                ContainsSubstring("x 2 ranks needs at least 13") &&
@@ -136,7 +136,7 @@ TEST_CASE("a text that is too short says what is needed", "[data][batcher]") {
                ContainsSubstring("batch_size 12 needs at least 13; lower batch_size,"));
   constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
   REQUIRE_THAT(error_with({.batch_size = huge, .unroll = huge, .ranks = huge}),
-               ContainsSubstring("the text has 12 bytes"));
+               ContainsSubstring("the text has 12 tokens"));
 
   // One byte more is enough, and what is allowed to be short is.
   const Alphabet longer(13);
@@ -151,7 +151,7 @@ TEST_CASE("a text that is too short says what is needed", "[data][batcher]") {
                    StreamBatcher(TokenText(std::span(text.bytes).first(count), text.vocabulary),
                                  {.allow_short = true});
                  }),
-                 ContainsSubstring(fmt::format("the text has {} bytes", count)));
+                 ContainsSubstring(fmt::format("the text has {} tokens", count)));
   }
 }
 

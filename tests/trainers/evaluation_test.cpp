@@ -171,9 +171,9 @@ TEST_CASE("evaluate says what is wrong with a text", "[trainers][evaluation]") {
     REQUIRE(error_of([&] { require_enough(TokenText(text, vocabulary()), options); }) == message);
     return message;
   };
-  REQUIRE_THAT(error_for({}, options_of(8)), ContainsSubstring("the text has 0 bytes"));
+  REQUIRE_THAT(error_for({}, options_of(8)), ContainsSubstring("the text has 0 tokens"));
   REQUIRE_THAT(error_for({'a'}, options_of(8)),
-               ContainsSubstring("the text has 1 bytes") && ContainsSubstring("at least 2"));
+               ContainsSubstring("the text has 1 tokens") && ContainsSubstring("at least 2"));
   REQUIRE_THAT(error_for(random_text(10), options_of(8, 10)),
                ContainsSubstring("batch_size 10") && ContainsSubstring("lower batch_size"));
   REQUIRE_THAT(error_for(random_text(100), options_of(8, 10, 9)), ContainsSubstring("at least 11"));

@@ -71,7 +71,7 @@ TEST_CASE("a refused resume changes nothing", "[trainers][lm_trainer]") {
   prepare_text({runs.path("longer"), runs.path("longer_corpus"), ""});
   other = config;
   other.data.corpus = runs.path("longer_corpus").string();
-  REQUIRE_THAT(refused(other), ContainsSubstring("900 bytes in train") &&
+  REQUIRE_THAT(refused(other), ContainsSubstring("900 tokens in train") &&
                                    ContainsSubstring("has 1800") &&
                                    ContainsSubstring("the corpus it was trained on"));
   other.data.corpus = runs.path("nowhere").string();
@@ -96,6 +96,9 @@ TEST_CASE("a training state that does not fit is refused", "[trainers][lm_traine
   };
   for (const auto& item : whole.items()) {
     INFO("without " << item.key());
+    if (item.key() == "train_sha256") {
+      continue;  // checkpoints from before it was kept go on
+    }
     REQUIRE_THAT(error_after([&](nlohmann::json& state) { state.erase(item.key()); }),
                  ContainsSubstring("training state is damaged"));
   }
@@ -226,7 +229,7 @@ TEST_CASE("a text too short says which settings to lower", "[trainers][lm_traine
   REQUIRE_THAT(error_of([&] { LmTrainer trainer(config, false); }),
                ContainsSubstring("train of the corpus " + config.data.corpus) &&
                    ContainsSubstring("training.batch_size and training.unroll") &&
-                   ContainsSubstring("900 bytes") && ContainsSubstring("at least 1001") &&
+                   ContainsSubstring("900 tokens") && ContainsSubstring("at least 1001") &&
                    ContainsSubstring("lower unroll or batch_size"));
   config = runs.config("run");
   config.evaluation.batch_size = 50;  // dev has 50 bytes, 49 of them to predict

@@ -116,6 +116,10 @@ TEST_CASE("damaged metadata is an error", "[trainers][model_file]") {
     INFO("without " << key);
     Metadata metadata = whole;
     metadata.erase(key);
+    if (key == "unit") {  // files from before there were words have bytes
+      REQUIRE(from_metadata(metadata, "file").vocabulary == description().vocabulary);
+      continue;
+    }
     REQUIRE_THAT(error_of_metadata(metadata), ContainsSubstring("has no '" + key + "'"));
   }
   const auto error_with = [&](const std::string& key, const std::string& value) {
