@@ -1,5 +1,6 @@
 // Rondo inside another program: a small SRU++ learns one sentence by heart, then goes on by itself.
 #include <cstdio>
+#include <optional>
 #include <string>
 
 #include <rondo/rondo.h>
@@ -73,7 +74,7 @@ int main() try {
   const std::string prompt = "the quick";
   std::string text = prompt;
   rondo::generate(*model, vocabulary.encode(prompt), generation, [&](std::int32_t id) {
-    text += static_cast<char>(vocabulary.byte(id));
+    text += vocabulary.text_after(std::nullopt, id);
     return true;
   });
   std::printf("it writes: %s\n", text.c_str());

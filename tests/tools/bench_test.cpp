@@ -105,7 +105,7 @@ TEST_CASE("mistakes in a measurement are explained", "[tools][bench]") {
   };
   REQUIRE_THAT(failure({"--set", "model.hiden_size=3"}),
                ContainsSubstring("did you mean model.hidden_size?"));
-  REQUIRE_THAT(failure({"--set", "training.unroll=300000", "--set", "training.batch_size=1"}),
+  REQUIRE_THAT(failure({"--set", "training.unroll=1000000", "--set", "training.batch_size=1"}),
                ContainsSubstring("full ones") && ContainsSubstring("data.corpus"));
   REQUIRE_THAT(failure({"--threads", "-1"}),
                ContainsSubstring("--threads: expected a whole number from 0, found '-1'"));
