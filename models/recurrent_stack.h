@@ -12,14 +12,14 @@
 namespace rondo {
 
 struct StackInputs {
-  Variable x;                    // (T, B, input)
-  std::vector<Variable> c0;      // per layer, (B, D); empty for zeros
-  std::vector<Variable> h0;      // LSTM: per layer, (B, D); empty for zeros
+  Variable x;                // (T, B, input)
+  std::vector<Variable> c0;  // per layer, (B, D); empty for zeros
+  std::vector<Variable> h0;  // LSTM: per layer, (B, D); empty for zeros
   // Per layer, (M, B, layer input); empty, or undefined, for none.
   std::vector<Variable> memory;
-  AttentionMask mask;            // key_padding is made from the two below
-  Tensor mask_pad;               // (T, B), bool: true is padding; undefined for none
-  Tensor memory_mask_pad;        // (M, B), bool
+  AttentionMask mask;      // key_padding is made from the two below
+  Tensor mask_pad;         // (T, B), bool: true is padding; undefined for none
+  Tensor memory_mask_pad;  // (M, B), bool
 };
 
 struct StackOutputs {
