@@ -13,7 +13,8 @@ StreamBatcher batches(const TokenText& text, const EvaluationOptions& options,
   streams.batch_size = options.batch_size;
   streams.unroll = segment;
   streams.allow_short = true;
-  return {options.max_tokens > 0 ? text.first(options.max_tokens + 1) : text, streams};
+  const bool all = options.max_tokens <= 0 || options.max_tokens >= text.size();
+  return {all ? text : text.first(options.max_tokens + 1), streams};
 }
 
 }  // namespace
