@@ -19,38 +19,69 @@ void check_options(const SamplingOptions& options) {
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options) { check_options(options); }
 
+void Sampler::rank(std::span<const float> scores, std::size_t count) {
+  if (count <= ranked_) {
+    return;
+  }
+  // Twice as many each time: all of them are in order after about one sort's work, and a draw
+  // mostly needs a few of a large vocabulary.
+  constexpr std::size_t kFewest = 64;
+  const std::size_t end = std::min(std::max({count, 2 * ranked_, kFewest}), order_.size());
+  const auto before = [&](std::int32_t a, std::int32_t b) {
+    const float score_a = scores[static_cast<std::size_t>(a)];
+    const float score_b = scores[static_cast<std::size_t>(b)];
+    return score_a != score_b ? score_a > score_b : a < b;
+  };
+  const auto at = [&](std::size_t place) {
+    return order_.begin() + static_cast<std::ptrdiff_t>(place);
+  };
+  if (end < order_.size()) {
+    std::nth_element(at(ranked_), at(end), order_.end(), before);
+  }
+  std::sort(at(ranked_), at(end), before);
+  ranked_ = end;
+}
+
 std::int32_t Sampler::operator()(std::span<const float> scores, double uniform) {
   check(!scores.empty() && std::all_of(scores.begin(), scores.end(),
                                        [](float score) { return std::isfinite(score); }),
         "[sample] the model's scores are not finite numbers; its weights are broken");
+  // The first of the likeliest.
+  const auto likeliest = std::max_element(scores.begin(), scores.end());
+  if (options_.temperature == 0.0) {
+    return static_cast<std::int32_t>(likeliest - scores.begin());
+  }
   order_.resize(scores.size());
   std::iota(order_.begin(), order_.end(), 0);
-  std::sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
-    const float score_a = scores[static_cast<std::size_t>(a)];
-    const float score_b = scores[static_cast<std::size_t>(b)];
-    return score_a != score_b ? score_a > score_b : a < b;
-  });
-  if (options_.temperature == 0.0) {
-    return order_.front();
-  }
+  ranked_ = 0;
+  const double best = *likeliest;
+  const auto weight = [&](std::int32_t id) {
+    return std::exp((scores[static_cast<std::size_t>(id)] - best) / options_.temperature);
+  };
   if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < order_.size()) {
-    order_.resize(static_cast<std::size_t>(options_.top_k));
+    const auto most = static_cast<std::size_t>(options_.top_k);
+    rank(scores, most);
+    order_.resize(most);
+    ranked_ = most;
   }
-  const double best = scores[static_cast<std::size_t>(order_.front())];
-  weights_.clear();
-  for (const std::int32_t id : order_) {
-    weights_.push_back(
-        std::exp((scores[static_cast<std::size_t>(id)] - best) / options_.temperature));
-  }
-  const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
   double kept = 0.0;
-  std::size_t count = 0;
-  while (count < weights_.size() && (count == 0 || kept < options_.top_p * total)) {
-    kept += weights_[count++];
+  for (const std::int32_t id : order_) {
+    kept += weight(id);
+  }
+  std::size_t count = order_.size();
+  if (options_.top_p < 1.0) {
+    const double enough = options_.top_p * kept;
+    kept = 0.0;
+    count = 0;
+    while (count < order_.size() && (count == 0 || kept < enough)) {
+      rank(scores, count + 1);
+      kept += weight(order_[count++]);
+    }
   }
   double left = uniform * kept;
   for (std::size_t i = 0; i < count; ++i) {
-    left -= weights_[i];
+    rank(scores, i + 1);
+    left -= weight(order_[i]);
     if (left < 0.0) {
       return order_[i];
     }

@@ -20,16 +20,20 @@ struct SamplingOptions {
 // out of range and for scores that are not finite.
 std::int32_t sample(std::span<const float> scores, const SamplingOptions& options, double uniform);
 
-// `sample` again and again, with buffers that are kept.
+// `sample` again and again, with buffers that are kept. Only as many ids are put in order as a draw
+// needs, so that a vocabulary of hundreds of thousands of words costs little.
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
   std::int32_t operator()(std::span<const float> scores, double uniform);
 
  private:
+  // Puts the `count` likeliest, at least, at their places in order_.
+  void rank(std::span<const float> scores, std::size_t count);
+
   SamplingOptions options_;
-  std::vector<std::int32_t> order_;
-  std::vector<double> weights_;
+  std::vector<std::int32_t> order_;  // ids; the first ranked_ are the likeliest, in order
+  std::size_t ranked_ = 0;
 };
 
 struct GenerationOptions {

@@ -1,8 +1,10 @@
 #include "models/generation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 
 #include "tests/support/tiny_model.h"
 
@@ -88,6 +90,56 @@ TEST_CASE("top_p keeps the likeliest that have p together", "[models][generation
   REQUIRE(shares(scores, {1.0, 0, 0.84}, 85) == Shares{{1, 40}, {3, 25}, {4, 20}});
   // Of what top_k has left: 0.4 and 0.25 of 0.65.
   REQUIRE(shares(scores, {1.0, 2, 0.6}, 50) == Shares{{1, 50}});
+}
+
+TEST_CASE("ids of a large vocabulary are drawn as from a sorted list",
+          "[models][generation][cpu]") {
+  // Scores in steps of a quarter, so that many are equal.
+  Generator generator(7);
+  Tensor noise = Tensor::empty({3000}, DType::f32);
+  fill_uniform(noise, -12.0, 12.0, generator);
+  std::vector<float> scores;
+  for (const float value : noise.values<float>()) {
+    scores.push_back(std::round(value) / 4);
+  }
+  Ids sorted(scores.size());
+  std::iota(sorted.begin(), sorted.end(), 0);
+  std::stable_sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) {
+    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  });
+  for (const SamplingOptions& options :
+       {SamplingOptions{1.0, 0, 1.0}, SamplingOptions{0.5, 0, 0.9}, SamplingOptions{2.0, 100, 1.0},
+        SamplingOptions{1.0, 1000, 0.5}, SamplingOptions{0.0, 0, 1.0}}) {
+    // Probabilities, up to a factor, of the ids that the options leave, in their order.
+    std::vector<double> weights;
+    double total = 0.0;
+    for (std::size_t i = 0; i < sorted.size(); ++i) {
+      const bool left = options.temperature > 0.0
+                            ? options.top_k == 0 || i < static_cast<std::size_t>(options.top_k)
+                            : i == 0;
+      const double score = scores[static_cast<std::size_t>(sorted[i])];
+      weights.push_back(!left                        ? 0.0
+                        : options.temperature == 0.0 ? 1.0
+                                                     : std::exp(score / options.temperature));
+      total += weights.back();
+    }
+    double before = 0.0;
+    std::size_t kept = 0;
+    while (before < options.top_p * total * (1 - 1e-12) && kept < weights.size()) {
+      before += weights[kept++];
+    }
+    Sampler sampler(options);
+    double passed = 0.0;
+    for (std::size_t i = 0; i < kept; ++i) {
+      // In the middle of the id's share: sums in another order do not matter there.
+      const double middle = (passed + weights[i] / 2) / before;
+      passed += weights[i];
+      if (weights[i] > 0.0 && i % 7 == 0) {
+        INFO("place " << i << ", top_k " << options.top_k << ", top_p " << options.top_p);
+        REQUIRE(sampler(scores, middle) == sorted[i]);
+      }
+    }
+  }
 }
 
 TEST_CASE("temperature 0 and top_k 1 take the likeliest", "[models][generation][cpu]") {
