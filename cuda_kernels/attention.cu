@@ -163,7 +163,8 @@ __global__ void __launch_bounds__(kMaxThreads)
     dropped += row.offset(block, block.dropped_head_stride);
   }
   if (additive != nullptr) {
-    additive += row.index * block.additive_head_stride + row.row * block.additive_row_stride;
+    additive += block.additive_offset + row.index * block.additive_head_stride +
+                row.row * block.additive_row_stride;
   }
   const int chunks = chunks_of<T>(row);
   T value[kGroups<T>][kGroup];
@@ -281,8 +282,8 @@ __global__ void __launch_bounds__(kMaxThreads)
   }
   A* additive_row = nullptr;
   if constexpr (with_additive) {
-    additive_row =
-        additive.first + row.index * additive.head_stride + row.row * additive.row_stride;
+    additive_row = additive.data + additive.offset + row.index * additive.head_stride +
+                   row.row * additive.row_stride;
     const std::int64_t before = additive.offset - row.row;  // elements before position 0
     for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) - before; i < row.begin;
          i += blockDim.x) {

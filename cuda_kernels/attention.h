@@ -23,9 +23,10 @@ struct AttentionBlock {
   std::int64_t scores_head_stride = 0;   // of scores and of the gradient of dropped weights
   std::int64_t weights_head_stride = 0;  // of weights and of the gradient of scores
   std::int64_t dropped_head_stride = 0;  // of dropped weights
-  // What is added to scores: to that of row r for position j, element j of what begins
-  // (b * heads + h) * additive_head_stride + r * additive_row_stride elements after its first one.
-  std::int64_t additive_row_stride = 0, additive_head_stride = 0;
+  // What is added to scores: to that of row r for position j, element additive_offset + (b * heads
+  // + h) * additive_head_stride + r * additive_row_stride + j. The offset may be negative: what
+  // would lie before the buffer belongs to positions that a query does not see, and is never read.
+  std::int64_t additive_row_stride = 0, additive_head_stride = 0, additive_offset = 0;
   const bool* key_padding = nullptr;   // (C, B), true is hidden; may be null
   std::int64_t window = 0;             // > 0: no position more than this many before its own
   bool causal = true;                  // no position after its own
@@ -41,8 +42,7 @@ struct AttentionBlock {
 // if word ((b * heads + h) * T + i) * G + j of the stream says so (dropout_keeps), G being C
 // rounded up to a multiple of 64.
 //   scores    read within [begin, end) only; may be weights, with equal head strides
-//   additive  of the first query of the block; read for positions that a query sees only, and may
-//             point to before the buffer; may be null
+//   additive  read for positions that a query sees only; may be null
 //   weights   =
 //   dropped   =, null when p = 0
 // A is float, double, bfloat16 or float16.
@@ -64,10 +64,10 @@ void attention_weights_gradient(const AttentionBlock& block, const A* weights,
 // Where the gradient of what was added to the scores goes.
 template <typename A>
 struct AdditiveGradient {
-  A* first;                              // of the first query of the block
+  A* data;                               // of all rows of the block
   std::int64_t row_stride, head_stride;  // as the strides of `additive`
-  // Elements of row r before the one of position 0, less r: so many, and those of positions before
-  // the first that the query sees, become 0.
+  // As additive_offset. Row r has offset - r elements before the one of position 0: they, and those
+  // of positions before the first that the query sees, become 0.
   std::int64_t offset;
 };
 

@@ -93,9 +93,10 @@ void forward(const Call& a, const std::vector<QueryBlock>& blocks, const Operand
     KernelBlock kernel_block(a, block, scores, weights, dropped);
     kernel_block.additive_row_stride = by_distance.row_stride - 1;
     kernel_block.additive_head_stride = by_distance.head_stride;
-    cuda::attention_weights<A>(kernel_block, scores.data<C>(),
-                               by_distance.data<C>() + shift_of(a, block), weights.data<A>(),
-                               a.dropout > 0.0 ? dropped.data<A>() : nullptr, stream);
+    kernel_block.additive_offset = shift_of(a, block);
+    cuda::attention_weights<A>(kernel_block, scores.data<C>(), by_distance.data<C>(),
+                               weights.data<A>(), a.dropout > 0.0 ? dropped.data<A>() : nullptr,
+                               stream);
     multiply(a, {.m = block.rows(), .n = a.head_size(), .k = block.shown.size()},
              dropped.from_column(begin), values.from_row(begin),
              Matrices::by_position(a, out).from_row(block.begin), stream);
@@ -137,14 +138,13 @@ ScoreGradients score_gradients(const Call& a, const std::vector<QueryBlock>& blo
               .k = a.head_size()},
              Matrices::by_position(a, grad_out).from_row(block.begin), values.from_row(begin),
              grad_dropped.from_column(begin), stream);
-    const std::int64_t shift = shift_of(a, block);
-    cuda::attention_weights_gradient<A>(
-        KernelBlock(a, block, grad_dropped, weights, dropped), weights.data<A>(),
-        grad_dropped.data<C>(), grad_scores.data<A>(),
-        a.dropout > 0.0 ? dropped.data<A>() : nullptr,
-        {grad_distances.data<A>() + shift, grad_distances.row_stride - 1,
-         grad_distances.head_stride, shift},
-        stream);
+    cuda::attention_weights_gradient<A>(KernelBlock(a, block, grad_dropped, weights, dropped),
+                                        weights.data<A>(), grad_dropped.data<C>(),
+                                        grad_scores.data<A>(),
+                                        a.dropout > 0.0 ? dropped.data<A>() : nullptr,
+                                        {grad_distances.data<A>(), grad_distances.row_stride - 1,
+                                         grad_distances.head_stride, shift_of(a, block)},
+                                        stream);
     cuda::Gemm product{
         .m = block.rows(), .n = a.head_size(), .k = block.shown.size(), .alpha = a.scale()};
     multiply(a, product, grad_scores.from_column(begin), keys.from_row(begin),
