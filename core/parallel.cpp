@@ -2,16 +2,44 @@
 
 #include <omp.h>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 
 namespace rondo {
+namespace {
+
+void flush_denormals_of_this_thread() {
+#if defined(__x86_64__)
+  constexpr unsigned kResults = 0x8000;  // of the control register MXCSR: "flush to zero"
+  constexpr unsigned kInputs = 0x0040;   // "denormals are zeros"
+  _mm_setcsr(_mm_getcsr() | kResults | kInputs);
+#elif defined(__aarch64__)
+  constexpr std::uint64_t kBoth = std::uint64_t{1} << 24U;  // of the control register FPCR
+  std::uint64_t control = 0;
+  asm volatile("mrs %0, fpcr" : "=r"(control));
+  asm volatile("msr fpcr, %0" : : "r"(control | kBoth));
+#endif
+}
+
+}  // namespace
 
 void set_num_threads(int threads) {
   omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
 }
 
 int num_threads() { return omp_get_max_threads(); }
+
+void flush_denormals() {
+  flush_denormals_of_this_thread();
+  // Threads that are there already; those made later begin as the thread that makes them.
+#pragma omp parallel
+  flush_denormals_of_this_thread();
+}
 
 namespace detail {
 

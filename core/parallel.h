@@ -11,6 +11,12 @@ namespace rondo {
 void set_num_threads(int threads);
 int num_threads();
 
+// From here on this thread, and those of parallel_for, take numbers too small for their full
+// precision (denormals, in f32 below 1.2e-38) as 0, as PyTorch's set_flush_denormal does.
+// Processors calculate with such numbers many times slower, and training meets them: gradients that
+// hardly reach a weight, and their squares. Does nothing on processors that have no such mode.
+void flush_denormals();
+
 namespace detail {
 using RangeBody = void (*)(void* context, std::int64_t begin, std::int64_t end);
 void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain, RangeBody body,

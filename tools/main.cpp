@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/parallel.h"
 #include "ops/linear.h"
 #include "tools/commands.h"
 
@@ -43,6 +44,7 @@ void print_error(std::string_view message) {
 
 int run(int argc, char** argv) {
   rondo::configure_log();
+  rondo::flush_denormals();
   CLI::App app{"Rondo: SRU, projected SRU and SRU++ language models", "rondo"};
   app.footer(kFooter);
   rondo::require_command(app);

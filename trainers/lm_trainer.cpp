@@ -24,6 +24,7 @@ const Config& checked(const Config& config) {
   require_device(config);
   check(!config.run.folder.empty(), "run.folder: expected a folder to keep the run in, found none");
   set_num_threads(static_cast<int>(config.run.threads));
+  flush_denormals();
   return config;
 }
 

@@ -68,6 +68,7 @@ TrainingMeasurement measure_training(const Config& config, const TrainingBenchma
         "[measure_training] {} steps of warm-up and {} timed ones; expected at least 1 of each",
         options.warmup_steps, options.steps);
   set_num_threads(static_cast<int>(config.run.threads));
+  flush_denormals();
   const Corpus corpus = Corpus::open(config.data.corpus);
   LmStepper stepper(config, corpus);
   require_full_segments(config, options, stepper.batches());

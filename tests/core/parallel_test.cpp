@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "tests/support/testing.h"
@@ -119,3 +121,34 @@ TEST_CASE("set_num_threads of 0 means one per core", "[core][parallel]") {
   const Threads guard(0);
   REQUIRE(num_threads() >= 1);
 }
+
+#if defined(__x86_64__) || defined(__aarch64__)
+TEST_CASE("flush_denormals takes what is too small as 0, on every thread", "[core][parallel]") {
+  const volatile float smallest = std::numeric_limits<float>::min();
+  const volatile float half = 0.5F;
+  const auto count_zeros = [&] {
+    std::atomic<int> zeros = 0;
+    parallel_for(0, 4, 1, [&](std::int64_t b, std::int64_t e) {
+      for (std::int64_t i = b; i < e; ++i) {
+        zeros += smallest * half == 0.0F ? 1 : 0;
+      }
+    });
+    return zeros.load();
+  };
+  int before = -1;
+  int after = -1;
+  int with_more_threads = -1;
+  // In a thread of its own, so that other tests go on as they were.
+  std::thread([&] {
+    set_num_threads(2);
+    before = count_zeros();
+    flush_denormals();
+    after = count_zeros();
+    set_num_threads(4);
+    with_more_threads = count_zeros();
+  }).join();
+  REQUIRE(before == 0);
+  REQUIRE(after == 4);
+  REQUIRE(with_more_threads == 4);
+}
+#endif
