@@ -1,28 +1,47 @@
 #include "tools/stop_signals.h"
 
+#include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstddef>
 
 namespace rondo {
 namespace {
 
+constexpr std::array kSignals = {SIGINT, SIGTERM};
+
 volatile std::sig_atomic_t stop_signal = 0;
 
-void request_stop(int signal) {
-  stop_signal = signal;
-  std::signal(signal, SIG_DFL);
+void request_stop(int signal) { stop_signal = signal; }
+
+// The system's least grows with the registers of the processor, which it saves there.
+std::size_t stack_size() {
+  return std::max<std::size_t>(std::size_t{1} << 16U, static_cast<std::size_t>(SIGSTKSZ));
 }
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals() : stack_(stack_size()) {
   stop_signal = 0;
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
+  stack_t stack = {};
+  stack.ss_sp = stack_.data();
+  stack.ss_size = stack_.size();
+  sigaltstack(&stack, nullptr);
+  struct sigaction action = {};
+  action.sa_handler = request_stop;
+  action.sa_flags = SA_ONSTACK | SA_RESTART | static_cast<int>(SA_RESETHAND);
+  for (const int signal : kSignals) {
+    sigaction(signal, &action, nullptr);
+  }
 }
 
 StopSignals::~StopSignals() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int signal : kSignals) {
+    std::signal(signal, SIG_DFL);
+  }
+  stack_t none = {};
+  none.ss_flags = SS_DISABLE;
+  sigaltstack(&none, nullptr);
 }
 
 bool StopSignals::requested() const { return stop_signal != 0; }

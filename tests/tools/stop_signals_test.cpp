@@ -1,0 +1,40 @@
+#include "tools/stop_signals.h"
+
+#include <csignal>
+
+#include "tests/support/testing.h"
+
+using namespace rondo;
+
+namespace {
+
+struct sigaction action_of(int signal) {
+  struct sigaction action = {};
+  sigaction(signal, nullptr, &action);
+  return action;
+}
+
+bool has_own_stack() {
+  stack_t stack = {};
+  sigaltstack(nullptr, &stack);
+  return (stack.ss_flags & SS_DISABLE) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a signal is noted once, on a stack of its own", "[tools][stop_signals]") {
+  const int signal = GENERATE(SIGINT, SIGTERM);
+  {
+    const StopSignals signals;
+    REQUIRE_FALSE(signals.requested());
+    // The stack pointer may point into a buffer of oneDNN when the signal comes.
+    REQUIRE((action_of(signal).sa_flags & SA_ONSTACK) != 0);
+    REQUIRE(has_own_stack());
+    std::raise(signal);
+    REQUIRE(signals.requested());
+    REQUIRE(action_of(signal).sa_handler == SIG_DFL);  // the next one ends the program
+  }
+  REQUIRE(action_of(signal).sa_handler == SIG_DFL);
+  REQUIRE_FALSE(has_own_stack());
+  REQUIRE_FALSE(StopSignals().requested());
+}
