@@ -72,7 +72,7 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const std::stri
   return {.manifest = std::move(manifest)};
 }
 
-TextSource open_enwik8(const std::filesystem::path& path, const Enwik8Options& options) {
+TextSource open_large_text(const std::filesystem::path& path, const LargeTextOptions& options) {
   if (is_zip(path)) {
     return TextSource(read_zip_entry(path, options.name, options.bytes));
   }
@@ -84,8 +84,8 @@ void require_enough(const std::filesystem::path& path, Bytes bytes) {
         bytes.size(), kFewestBytes);
 }
 
-// Whether `bytes` is all of Enwik8. Throws unless it is that or could be the beginning of it.
-bool is_whole_enwik8(const std::filesystem::path& path, Bytes bytes, const Enwik8Options& options) {
+// Whether `bytes` is all of the text. Throws unless it is that or could be the beginning of it.
+bool is_whole(const std::filesystem::path& path, Bytes bytes, const LargeTextOptions& options) {
   check(bytes.size() <= options.bytes,
         "{} has {} bytes; {} has {}. For another text, use `rondo prepare text`", path.string(),
         bytes.size(), options.title, options.bytes);
@@ -99,7 +99,7 @@ bool is_whole_enwik8(const std::filesystem::path& path, Bytes bytes, const Enwik
   return true;
 }
 
-PreparedCorpus download_enwik8(const Enwik8Options& options) {
+PreparedCorpus download_large_text(const LargeTextOptions& options) {
   if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
     if (found->name != options.name || !found->complete) {
       fail_occupied(options.output, *found);
@@ -117,10 +117,9 @@ PreparedCorpus download_enwik8(const Enwik8Options& options) {
   const auto open_checked = [&] {
     try {
       check(is_zip(archive), "it is not a ZIP archive");
-      TextSource source = open_enwik8(archive, options);
-      check(is_whole_enwik8(archive, source.bytes(), options),
-            "its entry {} has {} bytes; expected {}", options.name, source.bytes().size(),
-            options.bytes);
+      TextSource source = open_large_text(archive, options);
+      check(is_whole(archive, source.bytes(), options), "its entry {} has {} bytes; expected {}",
+            options.name, source.bytes().size(), options.bytes);
       return source;
     } catch (const Error& error) {
       if (!fetched) {
@@ -142,24 +141,34 @@ PreparedCorpus download_enwik8(const Enwik8Options& options) {
 
 }  // namespace
 
-Enwik8Options text8() {
-  Enwik8Options options;
-  options.url = "http://mattmahoney.net/dc/text8.zip";
-  options.name = "text8";
-  options.title = "text8";
-  options.sha1.clear();
+LargeTextOptions enwik8() {
+  LargeTextOptions options;
+  options.url = "http://mattmahoney.net/dc/enwik8.zip";
+  options.name = "enwik8";
+  options.title = "Enwik8";
+  options.bytes = 100'000'000;
+  options.sha1 = "57b8363b814821dc9d47aa4d41f58733519076b2";
   return options;
 }
 
-PreparedCorpus prepare_enwik8(const Enwik8Options& options) {
+LargeTextOptions text8() {
+  LargeTextOptions options;
+  options.url = "http://mattmahoney.net/dc/text8.zip";
+  options.name = "text8";
+  options.title = "text8";
+  options.bytes = 100'000'000;
+  return options;
+}
+
+PreparedCorpus prepare_large_text(const LargeTextOptions& options) {
   make_folder(options.output);
   if (options.source.empty()) {
-    return download_enwik8(options);
+    return download_large_text(options);
   }
-  const TextSource source = open_enwik8(options.source, options);
+  const TextSource source = open_large_text(options.source, options);
   const Bytes bytes = source.bytes();
   require_enough(options.source, bytes);
-  const bool whole = is_whole_enwik8(options.source, bytes, options);
+  const bool whole = is_whole(options.source, bytes, options);
   if (!whole) {
     spdlog::warn(
         "{} holds {} of {}'s {} bytes: figures on this part cannot be compared with published ones",

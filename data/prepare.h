@@ -17,23 +17,24 @@
 
 namespace rondo {
 
-// Enwik8, the first 100,000,000 bytes of an English Wikipedia dump of 2006.
-struct Enwik8Options {
-  std::filesystem::path source;  // the file, a ZIP with an entry enwik8, or empty: download `url`
+// A published text in one long file.
+struct LargeTextOptions {
+  std::filesystem::path source;  // the file, a ZIP with an entry `name`, or empty: download `url`
   std::filesystem::path output;  // folder
-  std::string url = "http://mattmahoney.net/dc/enwik8.zip";
+  std::string url;
   DownloadProgress progress;
-  std::string name = "enwik8";   // of the corpus, and of the entry of the archive
-  std::string title = "Enwik8";  // in messages
+  std::string name;   // of the corpus, and of the entry of the archive
+  std::string title;  // in messages
 
-  // What the whole file must be (no SHA-1: not checked), as published at
-  // http://mattmahoney.net/dc/textdata.html.
-  std::uint64_t bytes = 100'000'000;
-  std::string sha1 = "57b8363b814821dc9d47aa4d41f58733519076b2";
+  // What the whole file must be; no SHA-1: not checked.
+  std::uint64_t bytes = 0;
+  std::string sha1;
 };
 
-// text8: the first 10^8 characters of the same dump, only a to z and blanks.
-Enwik8Options text8();
+// Enwik8, the first 100,000,000 bytes of an English Wikipedia dump of 2006, and text8, as long and
+// from the same dump, only a to z and blanks: http://mattmahoney.net/dc/textdata.html.
+LargeTextOptions enwik8();
+LargeTextOptions text8();
 
 // A file; a folder with train.txt, dev.txt (or valid.txt) and test.txt, which are the splits; or
 // any other folder, whose files, at any depth, in the order of their paths, are one text.
@@ -50,10 +51,10 @@ struct PreparedCorpus {
   std::size_t files = 0;       // that a text was put together from; 0 for a published corpus
 };
 
-// A file shorter than `bytes` is taken for the beginning of Enwik8, with a warning; one of that
+// A file shorter than `bytes` is taken for the beginning of the text, with a warning; one of that
 // length must have the checksum, and a longer one is refused. A download must be whole; it is kept
-// as output/enwik8.zip(.part) until the corpus is written. Throws Error.
-PreparedCorpus prepare_enwik8(const Enwik8Options& options);
+// as output/<name>.zip(.part) until the corpus is written. Throws Error.
+PreparedCorpus prepare_large_text(const LargeTextOptions& options);
 
 // Throws Error for a file that cannot be read or is too short to be split.
 PreparedCorpus prepare_text(const TextOptions& options);

@@ -223,6 +223,15 @@ WordVocabulary read_vocabulary(const std::filesystem::path& path) {
 
 }  // namespace
 
+WikiTextOptions wikitext_103() {
+  WikiTextOptions options;
+  options.name = "wikitext-103";
+  options.url = "https://wikitext.smerity.com/wikitext-103-v1.zip";
+  options.words = 267'735;
+  options.tokens = {103'227'021, 217'646, 245'569};
+  return options;
+}
+
 WikiTextOptions wikitext_2() {
   WikiTextOptions options;
   options.name = "wikitext-2";

@@ -17,15 +17,16 @@ namespace rondo {
 struct WikiTextOptions {
   std::filesystem::path source;  // folder with wiki.train.tokens and so on, ZIP, or empty: download
   std::filesystem::path output;  // folder
-  std::string name = "wikitext-103";
-  std::string url = "https://wikitext.smerity.com/wikitext-103-v1.zip";
+  std::string name;              // of the corpus, and of the folder in the archive
+  std::string url;
   DownloadProgress progress;
 
   // What the whole corpus comes to: words, and tokens with <eos> of train, dev and test.
-  std::int64_t words = 267'735;
-  std::array<std::int64_t, 3> tokens = {103'227'021, 217'646, 245'569};
+  std::int64_t words = 0;
+  std::array<std::int64_t, 3> tokens = {};
 };
 
+WikiTextOptions wikitext_103();
 WikiTextOptions wikitext_2();
 
 // The One Billion Word benchmark (Chelba et al. 2013): <S> before and after every sentence, the

@@ -17,7 +17,8 @@
 //
 // What differs from the author's code: memory is h before its LayerNorm, normalised anew with the
 // weights of today; the LSTM has one bias, not the sum of two; epsilon is 1e-5, not 1e-12; initial
-// weights are uniform, not normal, of the same deviation; and attention may have several heads.
+// weights are uniform, not normal, of the same deviation; q and v have no dropout of their own; and
+// attention may have several heads.
 #pragma once
 
 #include <functional>

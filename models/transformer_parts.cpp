@@ -1,6 +1,9 @@
 #include "models/transformer_parts.h"
 
+#include <cmath>
+
 #include "ops/elementwise.h"
+#include "ops/stepping.h"
 
 namespace rondo {
 
@@ -67,6 +70,38 @@ void FeedForward::step(const Tensor& x, Tensor& inner, Tensor& y) const {
 
 Parameters FeedForward::parameters() const {
   return {{"weight1", weight1}, {"bias1", bias1}, {"weight2", weight2}, {"bias2", bias2}};
+}
+
+TransformerStepBuffers::TransformerStepBuffers(const TransformerOptions& options,
+                                               std::int64_t streams, Device device) {
+  const auto make = [&](std::int64_t size) {
+    return Tensor::empty({streams, size}, DType::f32, device);
+  };
+  const double root = std::sqrt(static_cast<double>(options.hidden_size));
+  scale = Tensor::full({1}, root, DType::f32, device);
+  one_ = Tensor::full({1}, 1.0, DType::f32, device);
+  x = make(options.hidden_size);
+  part_ = make(options.hidden_size);
+  q_ = make(options.attention_size());
+  kv_ = make(2 * options.attention_size());
+  attended_ = make(options.attention_size());
+  inner_ = make(options.inner_size);
+}
+
+void TransformerStepBuffers::attend(const Linear& query, const Linear& key_value,
+                                    const Linear& output, const Tensor& from,
+                                    AttentionCache& cache) {
+  query.step(from, q_);
+  key_value.step(from, kv_);
+  cache.append(kv_);
+  cache.attend(q_, attended_);
+  output.step(attended_, part_);
+  add_scaled_step(x, one_, part_, x);
+}
+
+void TransformerStepBuffers::feed_forward(const FeedForward& part, const Tensor& from) {
+  part.step(from, inner_, part_);
+  add_scaled_step(x, one_, part_, x);
 }
 
 }  // namespace rondo

@@ -3,6 +3,7 @@
 
 #include "models/linear.h"
 #include "models/recurrent_stack.h"
+#include "ops/attention_step.h"
 
 namespace rondo {
 
@@ -41,6 +42,28 @@ struct FeedForward {
   // y (B, d) from x (B, d), by way of inner (B, inner).
   void step(const Tensor& x, Tensor& inner, Tensor& y) const;
   Parameters parameters() const;
+};
+
+// What a Transformer needs to take one position of B streams at a time, in f32. Made once.
+struct TransformerStepBuffers {
+  TransformerStepBuffers(const TransformerOptions& options, std::int64_t streams, Device device);
+
+  // x += the output product of attention from `from` (B, d), x itself or its LayerNorm, over what
+  // `cache` keeps and the position itself, which is appended.
+  void attend(const Linear& query, const Linear& key_value, const Linear& output,
+              const Tensor& from, AttentionCache& cache);
+  // x += the feed-forward part of `from` (B, d).
+  void feed_forward(const FeedForward& part, const Tensor& from);
+
+  Tensor scale;  // (1): sqrt(d)
+  Tensor x;      // (B, d)
+
+ private:
+  Tensor one_;           // (1)
+  Tensor part_;          // (B, d)
+  Tensor q_, attended_;  // (B, n)
+  Tensor kv_;            // (B, 2n)
+  Tensor inner_;         // (B, inner)
 };
 
 }  // namespace rondo

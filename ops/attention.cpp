@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.h"
-#include "ops/attention_gpu.h"
+#include "ops/attention_call.h"
 #include "ops/attention_rows.h"
 #include "ops/cpu/gemm.h"
 
@@ -42,23 +42,6 @@ Head<T> head(const AttentionCall& a, const Tensor& q, const Tensor& kv, std::int
           a.batch * 2 * a.size,
           b,
           index};
-}
-
-// Calls body(index) for every head of every batch entry: side by side when there are enough of them
-// for the threads, else one after the other with all threads inside the products.
-template <typename Body>
-void for_each_head(const AttentionCall& a, const Body& body) {
-  const std::int64_t count = a.batch * a.heads;
-  const auto run = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = begin; index < end; ++index) {
-      body(index);
-    }
-  };
-  if (count >= num_threads()) {
-    parallel_for(0, count, 1, run);
-  } else {
-    run(0, count);
-  }
 }
 
 // Probabilities (T, C) and output of one head.
@@ -202,7 +185,7 @@ Variable attention(const Variable& q, const Variable& kv, const AttentionMask& m
   Tensor bits =
       a.dropout > 0.0 ? Tensor::empty({heads, a.queries, mask_bytes(a)}, DType::u8) : Tensor();
   dispatch_compute(dtype, "attention", [&]<typename T>(Type<T>) {
-    for_each_head(a, [&](std::int64_t index) {
+    for_each_task(a.batch * a.heads, [&](std::int64_t index) {
       const Head<T> in = head<T>(a, q.value(), kv.value(), index);
       Tensor weights =
           recorded ? probabilities[index] : Tensor::empty({a.queries, a.context}, dtype, device);
@@ -222,7 +205,7 @@ Variable attention(const Variable& q, const Variable& kv, const AttentionMask& m
         Tensor grad_q = Tensor::empty(q.shape(), type, q.device());
         Tensor grad_kv = Tensor::zeros(kv.shape(), type, kv.device());
         dispatch_compute(type, "attention", [&]<typename T>(Type<T>) {
-          for_each_head(a, [&](std::int64_t index) {
+          for_each_task(a.batch * a.heads, [&](std::int64_t index) {
             const Head<T> in = head<T>(a, q, kv, index);
             const std::int64_t q_offset = in.q - q.data<T>();
             T* grad_k = grad_kv.data<T>() + (in.k - kv.data<T>());

@@ -1,4 +1,4 @@
-#include "ops/attention_gpu.h"
+#include "ops/attention_call.h"
 
 #include "ops/attention_gpu_blocks.h"
 

@@ -8,7 +8,7 @@
 #include "core/element.h"
 #include "cuda_kernels/attention.h"
 #include "cuda_kernels/gemm.h"
-#include "ops/attention_gpu.h"
+#include "ops/attention_call.h"
 #include "ops/device.h"
 
 namespace rondo::attention_blocks {

@@ -1,14 +1,32 @@
-// Rows of attention weights on the CPU: masks, softmax and dropout of one query of one head.
+// What attention with and without relative positions share on the CPU: how heads are spread over
+// threads; masks, softmax and dropout of one query of one head.
 #pragma once
 
 #include <algorithm>
 #include <limits>
 
-#include "ops/attention_gpu.h"
+#include "core/parallel.h"
+#include "ops/attention_call.h"
 #include "ops/cpu/dropout_mask.h"
 #include "ops/cpu/softmax.h"
 
 namespace rondo {
+
+// Calls body(task) for every task: side by side when there are enough of them for the threads, else
+// one after the other with all threads inside the products.
+template <typename Body>
+void for_each_task(std::int64_t count, const Body& body) {
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      body(task);
+    }
+  };
+  if (count >= num_threads()) {
+    parallel_for(0, count, 1, run);
+  } else {
+    run(0, count);
+  }
+}
 
 // Turns the scores of query i over `shown` into probabilities; the rest of the block's range stays
 // or becomes zero. `row` is the row of all C scores.

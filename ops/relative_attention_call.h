@@ -1,7 +1,7 @@
 // One call of relative attention after its checks, and who computes it.
 #pragma once
 
-#include "ops/attention_gpu.h"
+#include "ops/attention_call.h"
 #include "ops/relative_attention.h"
 
 namespace rondo {

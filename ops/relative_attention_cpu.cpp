@@ -113,22 +113,6 @@ Head<T> head(const Call& a, const Values& in, std::int64_t b, std::int64_t h) {
           b * a.heads + h};
 }
 
-// Calls body(task) for every task: side by side when there are enough of them for the threads, else
-// one after the other with all threads inside the products.
-template <typename Body>
-void for_each_task(std::int64_t count, const Body& body) {
-  const auto run = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin; task < end; ++task) {
-      body(task);
-    }
-  };
-  if (count >= num_threads()) {
-    parallel_for(0, count, 1, run);
-  } else {
-    run(0, count);
-  }
-}
-
 // to (rows, head size) = the queries of a block + bias.
 template <typename T>
 void add_bias(const Call& a, const Head<T>& in, const Block& block, const T* bias, T* to) {

@@ -52,55 +52,44 @@ void add_output(CLI::App& command, PrepareOptions& options, const std::string& f
   command.add_option("--output", options.output, "Folder to make")->capture_default_str();
 }
 
-// Enwik8 and text8: one long file of which the last tenth is dev and test.
-void add_large_text(CLI::App& prepare, const Enwik8Options& text, const std::string& what) {
+// A published corpus that can be had from its address, too.
+template <typename Options>
+void add_published(CLI::App& prepare, const Options& corpus, const std::string& what,
+                   const std::string& source, PreparedCorpus (*make)(const Options&)) {
   auto given = std::make_shared<PrepareOptions>();
-  given->url = text.url;
-  CLI::App* command = prepare.add_subcommand(text.name, what);
-  command->add_option(
-      "source", given->source,
-      fmt::format("{0}, {0}.zip, or the beginning of {0}; downloaded if not given", text.name));
-  add_output(*command, *given, "data/" + text.name);
+  given->url = corpus.url;
+  CLI::App* command = prepare.add_subcommand(corpus.name, what);
+  command->add_option("source", given->source, source + "; downloaded if not given");
+  add_output(*command, *given, "data/" + corpus.name);
   command->add_option("--url", given->url, "Where to download from")->capture_default_str();
   command->footer(fmt::format(R"(Examples:
   rondo prepare {0}
   rondo prepare {0} ~/Downloads/{0}.zip --output data/{0}
 
 A broken download goes on where it stopped when the command is given again.)",
-                              text.name));
-  command->callback([given, text] {
-    Enwik8Options options = text;
+                              corpus.name));
+  command->callback([given, corpus, make] {
+    Options options = corpus;
     options.source = given->source;
     options.output = given->output;
     options.url = given->url;
     options.progress = download_progress();
-    report(prepare_enwik8(options), given->output);
+    report(make(options), given->output);
   });
 }
 
-void add_wikitext(CLI::App& prepare, const WikiTextOptions& text, const std::string& what) {
-  auto given = std::make_shared<PrepareOptions>();
-  given->url = text.url;
-  CLI::App* command = prepare.add_subcommand(text.name, what);
-  command->add_option("source", given->source,
-                      "Folder with wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens, or "
-                      "the ZIP archive; downloaded if not given");
-  add_output(*command, *given, "data/" + text.name);
-  command->add_option("--url", given->url, "Where to download from")->capture_default_str();
-  command->footer(fmt::format(R"(Examples:
-  rondo prepare {0}
-  rondo prepare {0} ~/Downloads/{0} --output data/{0}
+// Enwik8 and text8.
+void add_large_text(CLI::App& prepare, const LargeTextOptions& text, const std::string& what) {
+  add_published(prepare, text, what,
+                fmt::format("{0}, {0}.zip, or the beginning of {0}", text.name),
+                prepare_large_text);
+}
 
-A broken download goes on where it stopped when the command is given again.)",
-                              text.name));
-  command->callback([given, text] {
-    WikiTextOptions options = text;
-    options.source = given->source;
-    options.output = given->output;
-    options.url = given->url;
-    options.progress = download_progress();
-    report(prepare_wikitext(options), given->output);
-  });
+void add_wikitext(CLI::App& prepare, const WikiTextOptions& text, const std::string& what) {
+  add_published(prepare, text, what,
+                "Folder with wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens, or the ZIP "
+                "archive",
+                prepare_wikitext);
 }
 
 void add_billion_word(CLI::App& prepare) {
@@ -184,10 +173,10 @@ void add_prepare_command(CLI::App& app) {
   rondo prepare enwik8
   rondo prepare wikitext-103
   rondo prepare text book.txt --output data/book)");
-  add_large_text(*command, Enwik8Options(),
+  add_large_text(*command, enwik8(),
                  "Enwik8: 90, 5 and 5 million bytes of Wikipedia, checked against its checksum");
   add_large_text(*command, text8(), "text8: the same text as a to z and blanks");
-  add_wikitext(*command, WikiTextOptions(), "WikiText-103: 103 million words of Wikipedia");
+  add_wikitext(*command, wikitext_103(), "WikiText-103: 103 million words of Wikipedia");
   add_wikitext(*command, wikitext_2(), "WikiText-2: 2 million words of Wikipedia");
   add_billion_word(*command);
   add_text(*command);

@@ -24,21 +24,35 @@ void choose_likeliest(const Tensor& scores, Tensor& ids) {
   }
 }
 
+// Of an embedding that has no part in the scores only the rows of the streams' tokens are read.
 std::size_t weights_read(const LanguageModel& model, const ModelConfig& config,
                          std::int64_t streams) {
-  const auto embedding = static_cast<std::size_t>(config.hidden_size) * sizeof(float);
-  return static_cast<std::size_t>(count(model.parameters())) * sizeof(float) -
-         static_cast<std::size_t>(model.vocabulary_size()) * embedding +
-         static_cast<std::size_t>(streams) * embedding;
+  const std::int64_t all = count(model.parameters());
+  const bool scores_read_it = config.softmax == SoftmaxType::adaptive || config.tie_weights;
+  const std::int64_t unread =
+      scores_read_it ? 0 : (model.vocabulary_size() - streams) * config.hidden_size;
+  return static_cast<std::size_t>(all - unread) * sizeof(float);
 }
 
 std::size_t cache_read(const ModelConfig& config, const GenerationBenchmarkOptions& options) {
-  std::int64_t attending = 0;
+  const bool transformer =
+      config.type == ModelType::transformer || config.type == ModelType::transformer_xl;
+  std::int64_t attending = transformer ? config.num_layers : 0;
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     attending += layer_attends(config, layer) ? 1 : 0;
   }
-  return static_cast<std::size_t>(attending * options.streams * (options.window + 1) * 2 *
-                                  config.projection_size) *
+  std::int64_t size = config.hidden_size;  // of keys, and of values, over all heads
+  if (config.type == ModelType::srupp) {
+    size = config.projection_size;
+  } else if (transformer && config.head_size > 0) {
+    size = config.num_heads * config.head_size;
+  }
+  // A plain Transformer keeps the window itself, the others one position more.
+  const std::int64_t positions = options.window + (config.type == ModelType::transformer ? 0 : 1);
+  // Beside keys and values Transformer-XL reads the row of every distance, once for all streams.
+  const std::int64_t distances = config.type == ModelType::transformer_xl ? 1 : 0;
+  return static_cast<std::size_t>(attending * (2 * options.streams + distances) * positions *
+                                  size) *
          sizeof(float);
 }
 

@@ -30,7 +30,7 @@ constexpr std::size_t kMostPoints = 300;
 std::vector<CurvePoint> finite(const std::vector<CurvePoint>& points) {
   std::vector<CurvePoint> kept;
   std::copy_if(points.begin(), points.end(), std::back_inserter(kept),
-               [](const CurvePoint& point) { return std::isfinite(point.bpc); });
+               [](const CurvePoint& point) { return std::isfinite(point.figure); });
   return kept;
 }
 
@@ -49,9 +49,9 @@ void for_each_piece(std::span<const CurvePoint> points, Visit&& visit) {
 std::vector<CurvePoint> extremes(std::span<const CurvePoint> points) {
   std::vector<CurvePoint> kept;
   for_each_piece(points, [&](std::span<const CurvePoint> piece) {
-    auto [low, high] =
-        std::minmax_element(piece.begin(), piece.end(),
-                            [](const CurvePoint& a, const CurvePoint& b) { return a.bpc < b.bpc; });
+    auto [low, high] = std::minmax_element(
+        piece.begin(), piece.end(),
+        [](const CurvePoint& a, const CurvePoint& b) { return a.figure < b.figure; });
     kept.push_back(*std::min(low, high));
     if (low != high) {
       kept.push_back(*std::max(low, high));
@@ -64,7 +64,7 @@ std::vector<CurvePoint> extremes(std::span<const CurvePoint> points) {
 CurvePoint mean(std::span<const CurvePoint> points) {
   CurvePoint result{points[points.size() / 2].step, 0.0};
   for (const CurvePoint& point : points) {
-    result.bpc += point.bpc / static_cast<double>(points.size());
+    result.figure += point.figure / static_cast<double>(points.size());
   }
   return result;
 }
@@ -80,7 +80,7 @@ std::vector<CurvePoint> smooth(std::span<const CurvePoint> points) {
     const std::size_t back = std::min(widest, i);
     const std::size_t ahead = std::min(back, means.size() - 1 - i);
     smoothed.push_back(
-        {means[i].step, mean(std::span(means).subspan(i - back, back + ahead + 1)).bpc});
+        {means[i].step, mean(std::span(means).subspan(i - back, back + ahead + 1)).figure});
   }
   return smoothed;
 }
@@ -104,17 +104,17 @@ Axis step_axis(const LearningCurve& curve) {
 }
 
 // From the lowest to the highest value that is shown, with some room around them.
-Axis bpc_axis(const LearningCurve& curve, double last_step) {
+Axis figure_axis(const LearningCurve& curve, double last_step) {
   constexpr double kFar = std::numeric_limits<double>::infinity();
   double low = kFar;
   double high = -kFar;
   double high_later = -kFar;
   for (const auto* points : {&curve.train, &curve.dev}) {
     for (const CurvePoint& point : *points) {
-      low = std::min(low, point.bpc);
-      high = std::max(high, point.bpc);
+      low = std::min(low, point.figure);
+      high = std::max(high, point.figure);
       if (static_cast<double>(point.step) >= 0.1 * last_step) {
-        high_later = std::max(high_later, point.bpc);
+        high_later = std::max(high_later, point.figure);
       }
     }
   }
@@ -144,8 +144,8 @@ double x_of(const Axis& axis, double step) {
 }
 
 // Values far outside end up just outside; the plot is clipped anyway.
-double y_of(const Axis& axis, double bpc) {
-  const double y = kBottom - (kBottom - kTop) * (bpc - axis.low) / (axis.high - axis.low);
+double y_of(const Axis& axis, double figure) {
+  const double y = kBottom - (kBottom - kTop) * (figure - axis.low) / (axis.high - axis.low);
   return std::clamp(y, -kHeight, 2 * kHeight);
 }
 
@@ -160,19 +160,19 @@ std::string step_label(double step, const Axis& axis) {
   return axis.tick >= 1e3 ? fmt::format("{:g}k", step / 1e3) : fmt::format("{:g}", step);
 }
 
-std::string bpc_label(double bpc, const Axis& axis) {
+std::string figure_label(double figure, const Axis& axis) {
   if (axis.tick >= 1e4) {
-    return fmt::format("{:.0e}", bpc);
+    return fmt::format("{:.0e}", figure);
   }
   const int decimals = static_cast<int>(-std::floor(std::log10(axis.tick)));
-  return fmt::format("{:.{}f}", bpc, std::max(decimals, 0));
+  return fmt::format("{:.{}f}", figure, std::max(decimals, 0));
 }
 
 void draw_line(Svg& svg, const Axis& x, const Axis& y, std::span<const CurvePoint> points,
                std::string_view colour, double width) {
   std::vector<std::pair<double, double>> places;
   for (const CurvePoint& point : points) {
-    places.emplace_back(x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc));
+    places.emplace_back(x_of(x, static_cast<double>(point.step)), y_of(y, point.figure));
   }
   svg.line(places, colour, width);
 }
@@ -183,7 +183,7 @@ void draw_axes(Svg& svg, const Axis& x, const Axis& y, std::string_view y_name) 
     const double at = y_of(y, i * y.tick);
     svg.add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}"/>)", kLeft, at,
             kRight, at, kGrid);
-    svg.text(kLeft - 9, at + 4, labels + R"( text-anchor="end")", bpc_label(i * y.tick, y));
+    svg.text(kLeft - 9, at + 4, labels + R"( text-anchor="end")", figure_label(i * y.tick, y));
   }
   for (double i = 0; i * x.tick <= x.high; ++i) {
     const double at = x_of(x, i * x.tick);
@@ -222,7 +222,7 @@ void draw_legend(Svg& svg, const LearningCurve& curve, const CurvePoint* best) {
   }
   if (best != nullptr) {
     svg.text(kRight, kRow, style + R"( text-anchor="end")",
-             fmt::format("best dev: {:.3f} at step {}", best->bpc, best->step));
+             fmt::format("best dev: {:.3f} at step {}", best->figure, best->step));
   }
 }
 
@@ -230,19 +230,19 @@ void draw_legend(Svg& svg, const LearningCurve& curve, const CurvePoint* best) {
 void draw_best(Svg& svg, const Axis& x, const Axis& y, const CurvePoint& best,
                std::span<const CurvePoint> train_average) {
   const double at_x = x_of(x, static_cast<double>(best.step));
-  const double at_y = y_of(y, best.bpc);
+  const double at_y = y_of(y, best.figure);
   const auto beside =
       std::find_if(train_average.begin(), train_average.end(),
                    [&](const CurvePoint& point) { return point.step >= best.step; });
   const bool above = at_y > kTop + 30 && !train_average.empty() &&
-                     (beside == train_average.end() ? beside[-1] : *beside).bpc < best.bpc;
+                     (beside == train_average.end() ? beside[-1] : *beside).figure < best.figure;
   svg.dot(at_x, at_y, 5.5, fmt::format(R"(fill="#ffffff" stroke="{}" stroke-width="2.5")", kDev));
   svg.text(std::clamp(at_x, kLeft + 22, kRight - 18), above ? at_y - 13 : at_y + 23,
            fmt::format(R"(font-size="13" font-weight="600" fill="{}" text-anchor="middle" )"
                        R"(stroke="#ffffff" stroke-width="4" stroke-linejoin="round" )"
                        R"(paint-order="stroke")",
                        kDev),
-           fmt::format("{:.3f}", best.bpc));
+           fmt::format("{:.3f}", best.figure));
 }
 
 }  // namespace
@@ -254,9 +254,9 @@ LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string
     const double bits = record.number("bpc");
     const CurvePoint point{record.step, std::isnan(bits) ? record.number("ppl") : bits};
     curve.perplexity = curve.perplexity || std::isfinite(record.number("ppl"));
-    if (std::isfinite(point.bpc) && record.kind == "train") {
+    if (std::isfinite(point.figure) && record.kind == "train") {
       curve.train.push_back(point);
-    } else if (std::isfinite(point.bpc) && record.kind == "dev") {
+    } else if (std::isfinite(point.figure) && record.kind == "dev") {
       curve.dev.push_back(point);
     }
   }
@@ -266,10 +266,10 @@ LearningCurve learning_curve(std::span<const MetricsRecord> records, std::string
 std::string draw_learning_curve(const LearningCurve& curve) {
   const LearningCurve clean{curve.title, finite(curve.train), finite(curve.dev), curve.perplexity};
   const Axis x = step_axis(clean);
-  const Axis y = bpc_axis(clean, x.high);
-  const auto best =
-      std::min_element(clean.dev.begin(), clean.dev.end(),
-                       [](const CurvePoint& a, const CurvePoint& b) { return a.bpc < b.bpc; });
+  const Axis y = figure_axis(clean, x.high);
+  const auto best = std::min_element(
+      clean.dev.begin(), clean.dev.end(),
+      [](const CurvePoint& a, const CurvePoint& b) { return a.figure < b.figure; });
 
   const std::vector<CurvePoint> train_average = smooth(clean.train);
 
@@ -288,7 +288,7 @@ std::string draw_learning_curve(const LearningCurve& curve) {
   draw_line(svg, x, y, clean.dev, kDev, 2);
   if (clean.dev.size() <= 60) {  // more would hide the line
     for (const CurvePoint& point : clean.dev) {
-      svg.dot(x_of(x, static_cast<double>(point.step)), y_of(y, point.bpc), 3,
+      svg.dot(x_of(x, static_cast<double>(point.step)), y_of(y, point.figure), 3,
               fmt::format(R"(fill="{}")", kDev));
     }
   }

@@ -12,7 +12,7 @@ namespace rondo {
 
 struct CurvePoint {
   std::int64_t step = 0;
-  double bpc = 0.0;  // or perplexity
+  double figure = 0.0;  // BPC, or perplexity
 };
 
 struct LearningCurve {

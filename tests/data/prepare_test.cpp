@@ -66,7 +66,7 @@ struct Fixture {
 
   TemporaryFolder folder;
   std::string text = sample_text(4000);
-  Enwik8Options options;
+  LargeTextOptions options = enwik8();
 };
 
 }  // namespace
@@ -76,7 +76,7 @@ TEST_CASE("the whole of Enwik8 is cut 90, 5 and 5", "[data][prepare]") {
   const bool zipped = GENERATE(false, true);
   fixture.options.source = zipped ? fixture.write_zip("data.zip", "enwik8", fixture.text)
                                   : fixture.write("data", fixture.text);
-  const PreparedCorpus prepared = prepare_enwik8(fixture.options);
+  const PreparedCorpus prepared = prepare_large_text(fixture.options);
   REQUIRE_FALSE(prepared.already_there);
   fixture.require_prepared();
   const CorpusManifest manifest = read_manifest(fixture.options.output);
@@ -91,7 +91,7 @@ TEST_CASE("the whole of Enwik8 is cut 90, 5 and 5", "[data][prepare]") {
 TEST_CASE("a shorter file is taken for the beginning of Enwik8", "[data][prepare]") {
   Fixture fixture;
   fixture.options.source = fixture.write("data", fixture.text.substr(0, 2030));
-  const PreparedCorpus prepared = prepare_enwik8(fixture.options);
+  const PreparedCorpus prepared = prepare_large_text(fixture.options);
   REQUIRE_FALSE(prepared.manifest.complete);
   REQUIRE_FALSE(Corpus::open(fixture.options.output.string()).complete());
   // A twentieth, rounded down.
@@ -104,7 +104,7 @@ TEST_CASE("a file that is not Enwik8 is refused", "[data][prepare]") {
   Fixture fixture;
   const auto error_with = [&](const std::filesystem::path& source) {
     fixture.options.source = source;
-    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    const std::string message = error_of([&] { prepare_large_text(fixture.options); });
     fixture.require_not_prepared();
     REQUIRE_THAT(message, ContainsSubstring(source.string()));
     return message;
@@ -126,7 +126,7 @@ TEST_CASE("an archive that does not hold Enwik8 is refused", "[data][prepare]") 
   Fixture fixture;
   const auto error_with = [&](const std::filesystem::path& source) {
     fixture.options.source = source;
-    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    const std::string message = error_of([&] { prepare_large_text(fixture.options); });
     fixture.require_not_prepared();
     return message;
   };
@@ -151,15 +151,15 @@ TEST_CASE("an archive that does not hold Enwik8 is refused", "[data][prepare]") 
 TEST_CASE("preparing again changes nothing", "[data][prepare]") {
   Fixture fixture;
   fixture.options.source = fixture.write("data", fixture.text);
-  prepare_enwik8(fixture.options);
+  prepare_large_text(fixture.options);
   const auto written = std::filesystem::last_write_time(fixture.options.output / "train.bytes");
   const std::string manifest = fixture.read("corpus.json");
 
-  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE(prepare_large_text(fixture.options).already_there);
   fixture.options.source = fixture.write_zip("data.zip", "enwik8", fixture.text);
-  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE(prepare_large_text(fixture.options).already_there);
   fixture.options.source.clear();  // would download if it had to
-  REQUIRE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE(prepare_large_text(fixture.options).already_there);
   REQUIRE(std::filesystem::last_write_time(fixture.options.output / "train.bytes") == written);
   REQUIRE(fixture.read("corpus.json") == manifest);
 }
@@ -167,7 +167,7 @@ TEST_CASE("preparing again changes nothing", "[data][prepare]") {
 TEST_CASE("a corpus is never replaced by another", "[data][prepare]") {
   Fixture fixture;
   fixture.options.source = fixture.write("data", fixture.text.substr(0, 2000));
-  prepare_enwik8(fixture.options);
+  prepare_large_text(fixture.options);
   const std::string train = fixture.read("train.bytes");
   const auto require_refused = [&](const std::function<void()>& body) {
     REQUIRE_THAT(error_of(body),
@@ -177,17 +177,17 @@ TEST_CASE("a corpus is never replaced by another", "[data][prepare]") {
   };
   require_refused([&] {
     fixture.options.source = fixture.write("data", fixture.text);
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
   });
   require_refused([&] {
     std::string changed = fixture.text.substr(0, 2000);
     changed.back() = '#';
     fixture.options.source = fixture.write("data", changed);
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
   });
   require_refused([&] {
     fixture.options.source.clear();
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
   });
   require_refused([&] {
     prepare_text({.source = fixture.write("data", fixture.text.substr(0, 2000)),
@@ -205,14 +205,14 @@ TEST_CASE("a preparation that was interrupted or damaged is done again", "[data]
     write_file_atomically(fixture.options.output / "dev.bytes.tmp", "left over");
   }
   SECTION("a split truncated afterwards") {
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
     std::filesystem::resize_file(fixture.options.output / "train.bytes", 10);
   }
   SECTION("a manifest damaged afterwards") {
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
     write_file_atomically(manifest_path(fixture.options.output), "{");
   }
-  REQUIRE_FALSE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE_FALSE(prepare_large_text(fixture.options).already_there);
   fixture.require_prepared();
 }
 
@@ -221,14 +221,14 @@ TEST_CASE("without a file, Enwik8 is downloaded", "[data][prepare][download]") {
   const std::string zip = read_file(fixture.write_zip("data.zip", "enwik8", fixture.text));
   FileServer server(zip, {.break_after = zip.size() / 2});
   fixture.options.url = server.url();
-  REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+  REQUIRE_THAT(error_of([&] { prepare_large_text(fixture.options); }),
                ContainsSubstring("run the same command"));
   fixture.require_not_prepared();
 
   server.set_behaviour({});
   std::uint64_t done = 0;
   fixture.options.progress = [&done](std::uint64_t bytes, std::uint64_t) { done = bytes; };
-  REQUIRE_FALSE(prepare_enwik8(fixture.options).already_there);
+  REQUIRE_FALSE(prepare_large_text(fixture.options).already_there);
   fixture.require_prepared();
   REQUIRE(done == zip.size());
   REQUIRE(server.starts() == std::vector<std::size_t>{0, zip.size() / 2});
@@ -247,7 +247,7 @@ TEST_CASE("a download that is not Enwik8 is removed", "[data][prepare][download]
   };
   for (const auto& [content, reason] : downloads) {
     fixture.options.url = "file://" + content.string();
-    const std::string message = error_of([&] { prepare_enwik8(fixture.options); });
+    const std::string message = error_of([&] { prepare_large_text(fixture.options); });
     REQUIRE_THAT(message, ContainsSubstring(reason) && ContainsSubstring("has been removed"));
     REQUIRE(std::filesystem::is_empty(fixture.options.output));
   }
@@ -259,12 +259,12 @@ TEST_CASE("an archive that is already in the folder is used and never removed",
   make_folder(fixture.options.output);
   SECTION("when it is good") {
     fixture.write_zip("corpus/enwik8.zip", "enwik8", fixture.text);
-    prepare_enwik8(fixture.options);
+    prepare_large_text(fixture.options);
     fixture.require_prepared();
   }
   SECTION("when it is not") {
     fixture.write("corpus/enwik8.zip", "something else");
-    REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+    REQUIRE_THAT(error_of([&] { prepare_large_text(fixture.options); }),
                  ContainsSubstring("delete it and run the command again"));
     fixture.require_not_prepared();
   }
@@ -302,7 +302,7 @@ TEST_CASE("an output that cannot be written is explained", "[data][prepare]") {
   Fixture fixture;
   fixture.options.source = fixture.write("data", fixture.text);
   fixture.options.output = fixture.options.source;  // a file, not a folder
-  REQUIRE_THAT(error_of([&] { prepare_enwik8(fixture.options); }),
+  REQUIRE_THAT(error_of([&] { prepare_large_text(fixture.options); }),
                ContainsSubstring(fixture.options.source.string()));
   REQUIRE(read_file(fixture.options.source) == fixture.text);
 }

@@ -22,7 +22,7 @@ LearningCurve falling_curve(std::int64_t steps) {
     curve.train.push_back({step, 2.0 + 6.0 * 50.0 / (50.0 + static_cast<double>(step))});
   }
   for (std::int64_t step = steps / 10; step <= steps; step += steps / 10) {
-    curve.dev.push_back({step, curve.train[static_cast<std::size_t>(step) - 1].bpc + 0.1});
+    curve.dev.push_back({step, curve.train[static_cast<std::size_t>(step) - 1].figure + 0.1});
   }
   return curve;
 }
@@ -33,7 +33,7 @@ TEST_CASE("a learning curve shows both series, ticks and the best value",
           "[trainers][learning_curve][cpu]") {
   LearningCurve curve = falling_curve(400);
   curve.title = "quick & <small>";
-  curve.dev[7].bpc = 2.25;  // step 320
+  curve.dev[7].figure = 2.25;  // step 320
   const std::string svg = draw_learning_curve(curve);
   const std::vector<std::string> shown = require_well_formed(svg);
   for (const char* text :
@@ -45,7 +45,7 @@ TEST_CASE("a learning curve shows both series, ticks and the best value",
   REQUIRE(count(svg, "<polyline") == 3);
   REQUIRE(draw_learning_curve(curve) == svg);
 
-  curve.dev[2].bpc = 2.125;  // step 120
+  curve.dev[2].figure = 2.125;  // step 120
   REQUIRE(contains(require_well_formed(draw_learning_curve(curve)), "best dev: 2.125 at step 120"));
 }
 
@@ -113,7 +113,7 @@ TEST_CASE("a learning curve comes from the metrics of train and dev",
   REQUIRE(curve.title == "name");
   REQUIRE(curve.train.size() == 2);
   REQUIRE(curve.train[1].step == 30);
-  REQUIRE(curve.train[1].bpc == 2.0);
+  REQUIRE(curve.train[1].figure == 2.0);
   REQUIRE(curve.dev.size() == 1);
-  REQUIRE(curve.dev[0].bpc == 3.0);
+  REQUIRE(curve.dev[0].figure == 3.0);
 }
