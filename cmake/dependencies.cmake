@@ -10,9 +10,9 @@ find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CURL REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-# Debian's CMake package for libzip wants its command-line tools too; its pkg-config file does not.
+find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(libzip REQUIRED IMPORTED_TARGET GLOBAL libzip)
+pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET GLOBAL libarchive)
 
 # Not every release of these two brings a CMake package.
 find_package(hwy QUIET)

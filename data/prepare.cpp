@@ -12,9 +12,10 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "data/archive.h"
+#include "data/downloaded_archive.h"
 #include "data/prepared_folder.h"
 #include "data/text_source.h"
-#include "data/zip_entry.h"
 
 namespace rondo {
 namespace {
@@ -73,8 +74,9 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const std::stri
 }
 
 TextSource open_large_text(const std::filesystem::path& path, const LargeTextOptions& options) {
-  if (is_zip(path)) {
-    return TextSource(read_zip_entry(path, options.name, options.bytes));
+  if (is_archive(path)) {
+    return TextSource(
+        std::move(read_archive_entries(path, {&options.name, 1}, options.bytes).front()));
   }
   return TextSource(path);
 }
@@ -106,36 +108,24 @@ PreparedCorpus download_large_text(const LargeTextOptions& options) {
     }
     return already_there(options.output, std::move(*found));
   }
-  const std::filesystem::path archive = options.output / (options.name + ".zip");
   require_free_space(options.output, options.bytes);
-  std::error_code ignored;
-  // Only what this call fetched is its own to remove.
-  const bool fetched = !std::filesystem::exists(archive, ignored);
-  if (fetched) {
-    download(options.url, archive, options.progress);
-  }
+  const DownloadedArchive archive(options.output / (options.name + ".zip"), options.url,
+                                  options.title, options.progress);
   const auto open_checked = [&] {
     try {
-      check(is_zip(archive), "it is not a ZIP archive");
-      TextSource source = open_large_text(archive, options);
-      check(is_whole(archive, source.bytes(), options), "its entry {} has {} bytes; expected {}",
-            options.name, source.bytes().size(), options.bytes);
+      check(is_archive(archive.path()), "it is no archive");
+      TextSource source = open_large_text(archive.path(), options);
+      check(is_whole(archive.path(), source.bytes(), options),
+            "its entry {} has {} bytes; expected {}", options.name, source.bytes().size(),
+            options.bytes);
       return source;
     } catch (const Error& error) {
-      if (!fetched) {
-        fail("{}, downloaded earlier, is not {} ({}); delete it and run the command again",
-             archive.string(), options.title, error.what());
-      }
-      std::filesystem::remove(archive, ignored);
-      fail("what was downloaded from {} is not {} ({}); it has been removed: run the command again",
-           options.url, options.title, error.what());
+      archive.refuse(error.what());
     }
   };
   const TextSource source = open_checked();
   PreparedCorpus prepared = write_corpus(options.output, options.name, cut(source.bytes()), true);
-  if (fetched) {
-    std::filesystem::remove(archive, ignored);
-  }
+  archive.discard();
   return prepared;
 }
 
@@ -207,8 +197,10 @@ std::optional<SplitFiles> find_split_files(const std::filesystem::path& folder) 
 
 PreparedCorpus prepare_text(const TextOptions& options) {
   make_folder(options.output);
-  const std::string name = options.name.empty() ? options.source.stem().string() : options.name;
-  if (const std::optional<SplitFiles> files = find_split_files(options.source)) {
+  const std::string name = options.name.empty() ? corpus_name(options.source) : options.name;
+  const UnpackedSource unpacked(options.source, options.output, nullptr,
+                                on_step(options.progress, "unpacking"));
+  if (const std::optional<SplitFiles> files = find_split_files(unpacked.path())) {
     const std::array sources = {TextSource((*files)[0]), TextSource((*files)[1]),
                                 TextSource((*files)[2])};
     for (const Split split : kSplits) {
@@ -218,7 +210,7 @@ PreparedCorpus prepare_text(const TextOptions& options) {
     return write_corpus(options.output, name,
                         {sources[0].bytes(), sources[1].bytes(), sources[2].bytes()}, true);
   }
-  const TextSource source = read_source(options.source, options.bytes);
+  const TextSource source = read_source(unpacked.path(), options.bytes);
   require_enough(options.source, source.bytes());
   PreparedCorpus prepared = write_corpus(options.output, name, cut(source.bytes()), true);
   prepared.files = source.files();

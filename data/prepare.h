@@ -9,20 +9,37 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "data/corpus_manifest.h"
-#include "data/download.h"
 
 namespace rondo {
 
+// Called now and then with what is done at present ("downloading"), of how many bytes it is done,
+// and how many there are (0: not known yet). An exception stops the preparation.
+using PrepareProgress =
+    std::function<void(std::string_view step, std::uint64_t done, std::uint64_t total)>;
+
+// What one step calls for `progress`, which must stay where it is; empty if that is.
+inline std::function<void(std::uint64_t done, std::uint64_t total)> on_step(
+    const PrepareProgress& progress, std::string_view step) {
+  if (!progress) {
+    return nullptr;
+  }
+  return
+      [&progress, step](std::uint64_t done, std::uint64_t total) { progress(step, done, total); };
+}
+
 // A published text in one long file.
 struct LargeTextOptions {
-  std::filesystem::path source;  // the file, a ZIP with an entry `name`, or empty: download `url`
+  // The file, an archive with an entry `name`, or empty: download `url`.
+  std::filesystem::path source;
   std::filesystem::path output;  // folder
   std::string url;
-  DownloadProgress progress;
+  PrepareProgress progress;
   std::string name;   // of the corpus, and of the entry of the archive
   std::string title;  // in messages
 
@@ -37,12 +54,14 @@ LargeTextOptions enwik8();
 LargeTextOptions text8();
 
 // A file; a folder with train.txt, dev.txt (or valid.txt) and test.txt, which are the splits; or
-// any other folder, whose files, at any depth, in the order of their paths, are one text.
+// any other folder, whose files, at any depth, in the order of their paths, are one text. An
+// archive is taken as the folder it holds, and unpacked inside `output` meanwhile.
 struct TextOptions {
   std::filesystem::path source;
   std::filesystem::path output;  // folder
-  std::string name;              // of the corpus; empty: the source's name without its extension
+  std::string name;              // of the corpus; empty: corpus_name(source)
   std::uint64_t bytes = 0;       // of the text to take; 0: all
+  PrepareProgress progress = nullptr;
 };
 
 struct PreparedCorpus {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -11,11 +12,12 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "data/archive.h"
+#include "data/downloaded_archive.h"
 #include "data/id_file.h"
 #include "data/prepared_folder.h"
 #include "data/text_source.h"
 #include "data/utf8.h"
-#include "data/zip_entry.h"
 
 namespace rondo {
 namespace {
@@ -46,6 +48,7 @@ struct WordCorpus {
   std::int64_t least_count = 1;
   std::uint64_t source_bytes = 0;
   bool complete = true;
+  PrepareProgress progress;
 };
 
 void require_utf8(const std::string& name, std::string_view text) {
@@ -66,15 +69,37 @@ void add_lines(SplitLines& split, WordCorpus& corpus, const std::string& name,
   corpus.source_bytes += text.size();
 }
 
-void for_each_token(const SplitLines& split, const LineRule& rule,
+// Tells of its progress as that of `step`.
+void for_each_token(const WordCorpus& corpus, Split split, std::string_view step,
                     const std::function<void(std::string_view)>& token) {
-  for (const std::string_view line : split.lines) {
+  const std::vector<std::string_view>& lines = corpus.splits[index(split)].lines;
+  const LineRule& rule = corpus.rule;
+  std::uint64_t total = 0;
+  for (const std::string_view line : lines) {
+    total += line.size() + 1;
+  }
+  std::uint64_t done = 0;
+  std::uint64_t told = 0;
+  for (const std::string_view line : lines) {
     if (!rule.before.empty()) {
       token(rule.before);
     }
     for_each_word(line, token);
     token(rule.after);
+    done += line.size() + 1;
+    constexpr std::uint64_t kOften = std::uint64_t{1} << 24U;
+    if (corpus.progress && (done - told >= kOften || done == total)) {
+      told = done;
+      corpus.progress(step, done, total);
+    }
   }
+}
+
+std::uint64_t count_tokens(const WordCorpus& corpus, Split split) {
+  std::uint64_t count = 0;
+  for_each_token(corpus, split, fmt::format("counting {}", name(split)),
+                 [&](std::string_view) { ++count; });
+  return count;
 }
 
 WordVocabulary vocabulary_of(const WordCorpus& corpus) {
@@ -82,7 +107,7 @@ WordVocabulary vocabulary_of(const WordCorpus& corpus) {
     return *corpus.vocabulary;
   }
   WordCounter counter;
-  for_each_token(corpus.splits[index(Split::train)], corpus.rule,
+  for_each_token(corpus, Split::train, "counting words",
                  [&](std::string_view word) { counter.add(word); });
   return counter.vocabulary(kEndOfLine, corpus.least_count);
 }
@@ -106,13 +131,13 @@ std::int32_t require_id(const WordVocabulary& vocabulary, std::string_view word,
       name(split), fmt::join(lines.sources, ", "), number, word, vocabulary.size(), kUnknownWord);
 }
 
-// Whether a file of ids holds the tokens of `lines`.
-bool has_ids(const IdFile& file, const WordVocabulary& vocabulary, const SplitLines& lines,
-             const LineRule& rule) {
+// Whether a file of ids holds the tokens of a split.
+bool has_ids(const IdFile& file, const WordVocabulary& vocabulary, const WordCorpus& corpus,
+             Split split) {
   const TokenText text = file.text();
   std::int64_t at = 0;
   bool same = true;
-  for_each_token(lines, rule, [&](std::string_view word) {
+  for_each_token(corpus, split, "comparing", [&](std::string_view word) {
     std::int32_t id = 0;
     same = same && at < text.size();
     if (same) {
@@ -130,7 +155,7 @@ bool holds(const std::filesystem::path& folder, const CorpusManifest& found,
          found.vocabulary == Vocabulary(vocabulary) &&
          std::ranges::all_of(kSplits, [&](Split split) {
            const IdFile file(split_path(folder, split, Unit::words), vocabulary.size());
-           return has_ids(file, vocabulary, wanted.splits[index(split)], wanted.rule);
+           return has_ids(file, vocabulary, wanted, split);
          });
 }
 
@@ -143,8 +168,8 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const WordCorpu
                           .complete = corpus.complete};
   std::uint64_t size = vocabulary.lines().size();
   for (const Split split : kSplits) {
-    std::uint64_t& tokens = manifest.splits[index(split)].tokens;
-    for_each_token(corpus.splits[index(split)], corpus.rule, [&](std::string_view) { ++tokens; });
+    const std::uint64_t tokens = count_tokens(corpus, split);
+    manifest.splits[index(split)].tokens = tokens;
     size += id_file_size(static_cast<std::int64_t>(tokens), vocabulary.size());
   }
   if (std::optional<CorpusManifest> found = find_prepared(folder)) {
@@ -160,9 +185,10 @@ PreparedCorpus write_corpus(const std::filesystem::path& folder, const WordCorpu
     SplitRecord& record = manifest.splits[index(split)];
     write_id_file(split_path(folder, split, Unit::words), static_cast<std::int64_t>(record.tokens),
                   vocabulary.size(), [&](const auto& add) {
-                    for_each_token(lines, corpus.rule, [&](std::string_view word) {
-                      add(require_id(vocabulary, word, split, lines));
-                    });
+                    for_each_token(corpus, split, fmt::format("writing {}", name(split)),
+                                   [&](std::string_view word) {
+                                     add(require_id(vocabulary, word, split, lines));
+                                   });
                   });
     record = record_of(folder, split, Unit::words, record.tokens);
   }
@@ -180,9 +206,14 @@ std::vector<NamedText> open_wikitext(const WikiTextOptions& options) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(options.source, ignored)) {
     constexpr std::uint64_t kMost = std::uint64_t{1} << 31;
+    std::array<std::string, 3> entries;
     for (const Split split : kSplits) {
-      const std::string entry = fmt::format("{}/{}", options.name, wikitext_file(split));
-      texts.push_back({entry, TextSource(read_zip_entry(options.source, entry, kMost))});
+      entries[index(split)] = fmt::format("{}/{}", options.name, wikitext_file(split));
+    }
+    std::vector<std::vector<std::uint8_t>> contents =
+        read_archive_entries(options.source, entries, kMost);
+    for (const Split split : kSplits) {
+      texts.push_back({entries[index(split)], TextSource(std::move(contents[index(split)]))});
     }
     return texts;
   }
@@ -221,6 +252,56 @@ WordVocabulary read_vocabulary(const std::filesystem::path& path) {
   }
 }
 
+// Of the One Billion Word benchmark: the vocabulary, which must have a word for sentences' ends.
+WordVocabulary read_sentence_vocabulary(const std::filesystem::path& path) {
+  WordVocabulary vocabulary = read_vocabulary(path);
+  const std::optional<std::int32_t> border = vocabulary.find(kEndOfSentence);
+  check(border && vocabulary.word(*border) == kEndOfSentence,
+        "{} has no {}, which stands before and after every sentence", path.string(),
+        kEndOfSentence);
+  return vocabulary;
+}
+
+constexpr std::string_view kBillionWord = "billion-word";
+constexpr std::string_view kTrainFolder = "training-monolingual.tokenized.shuffled";
+constexpr std::string_view kHeldOutFolder = "heldout-monolingual.tokenized.shuffled";
+// The usual protocol: the first of the 50 held-out files is test, the second is for development.
+constexpr std::string_view kTestFile = "news.en.heldout-00000-of-00050";
+constexpr std::string_view kDevFile = "news.en.heldout-00001-of-00050";
+
+// Whether an entry of the archive is one of the files that the corpus is made of.
+bool is_billion_word_file(const std::string& name) {
+  const std::filesystem::path path(name);
+  const std::filesystem::path folder = path.parent_path().filename();
+  return folder == kTrainFolder || (folder == kHeldOutFolder &&
+                                    (path.filename() == kTestFile || path.filename() == kDevFile));
+}
+
+PreparedCorpus download_billion_word(const BillionWordOptions& given) {
+  BillionWordOptions options = given;
+  if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
+    if (found->name != kBillionWord) {
+      fail_occupied(options.output, *found);
+    }
+    return already_there(options.output, std::move(*found));
+  }
+  options.source = options.output / fmt::format("{}.tar.gz", kBillionWord);
+  const std::uint64_t missing = DownloadedArchive::missing(options.source, options.archive_bytes);
+  require_free_space(options.output, missing + options.unpacked_bytes);
+  const DownloadedArchive archive(options.source, options.url, "the One Billion Word benchmark",
+                                  options.progress);
+  try {
+    if (!is_archive(archive.path())) {
+      throw ArchiveError("it is no archive");
+    }
+    PreparedCorpus prepared = prepare_billion_word(options);
+    archive.discard();
+    return prepared;
+  } catch (const ArchiveError& error) {
+    archive.refuse(error.what());
+  }
+}
+
 }  // namespace
 
 WikiTextOptions wikitext_103() {
@@ -244,9 +325,7 @@ WikiTextOptions wikitext_2() {
 PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
   WikiTextOptions options = given;
   make_folder(options.output);
-  const std::filesystem::path archive = options.output / (options.name + ".zip");
-  std::error_code ignored;
-  bool fetched = false;
+  std::optional<DownloadedArchive> archive;
   if (options.source.empty()) {
     if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
       if (found->name != options.name || !found->complete) {
@@ -254,31 +333,24 @@ PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
       }
       return already_there(options.output, std::move(*found));
     }
-    fetched = !std::filesystem::exists(archive, ignored);
-    if (fetched) {
-      download(options.url, archive, options.progress);
-    }
-    options.source = archive;
+    archive.emplace(options.output / (options.name + ".zip"), options.url, options.name,
+                    options.progress);
+    options.source = archive->path();
   }
   const auto open_checked = [&] {
     try {
       return open_wikitext(options);
     } catch (const Error& error) {
-      if (!given.source.empty()) {
+      if (!archive) {
         throw;
       }
-      if (!fetched) {
-        fail("{}, downloaded earlier, is not {} ({}); delete it and run the command again",
-             archive.string(), options.name, error.what());
-      }
-      std::filesystem::remove(archive, ignored);
-      fail("what was downloaded from {} is not {} ({}); it has been removed: run the command again",
-           options.url, options.name, error.what());
+      archive->refuse(error.what());
     }
   };
   const std::vector<NamedText> texts = open_checked();
   WordCorpus corpus;
   corpus.name = options.name;
+  corpus.progress = options.progress;
   for (const Split split : kSplits) {
     const NamedText& text = texts[index(split)];
     add_lines(corpus.splits[index(split)], corpus, text.name, text.source.text());
@@ -287,8 +359,7 @@ PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
   const WordVocabulary vocabulary = vocabulary_of(corpus);
   CorpusManifest counted{.name = corpus.name, .vocabulary = vocabulary, .splits = {}};
   for (const Split split : kSplits) {
-    for_each_token(corpus.splits[index(split)], corpus.rule,
-                   [&](std::string_view) { ++counted.splits[index(split)].tokens; });
+    counted.splits[index(split)].tokens = count_tokens(corpus, split);
   }
   corpus.complete = has_counts(counted, options);
   corpus.vocabulary = vocabulary;
@@ -300,10 +371,8 @@ PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
                                      counted.splits[1].tokens, counted.splits[2].tokens);
     const std::string published =
         counts(options.words, options.tokens[0], options.tokens[1], options.tokens[2]);
-    if (fetched) {
-      std::filesystem::remove(archive, ignored);
-      fail("what was downloaded from {} is not {}: it has {}, the published corpus {}", options.url,
-           options.name, found, published);
+    if (archive && archive->fetched()) {
+      archive->refuse(fmt::format("it has {}, the published corpus {}", found, published));
     }
     spdlog::warn(
         "{} has {}, the published {} {}: figures on it cannot be compared with published "
@@ -311,44 +380,56 @@ PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
         options.source.string(), found, options.name, published);
   }
   PreparedCorpus prepared = write_corpus(options.output, corpus);
-  if (fetched) {
-    std::filesystem::remove(archive, ignored);
+  if (archive) {
+    archive->discard();
   }
   return prepared;
 }
 
 PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
   make_folder(options.output);
-  const std::filesystem::path train = options.source / "training-monolingual.tokenized.shuffled";
-  const std::filesystem::path held_out = options.source / "heldout-monolingual.tokenized.shuffled";
+  const WordVocabulary vocabulary = read_sentence_vocabulary(options.vocabulary);
+  if (options.source.empty()) {
+    return download_billion_word(options);
+  }
+  if (is_archive_file(options.source)) {
+    require_free_space(options.output, options.unpacked_bytes);
+  }
+  const UnpackedSource source(options.source, options.output, is_billion_word_file,
+                              on_step(options.progress, "unpacking"));
+  const std::filesystem::path train = source.path() / kTrainFolder;
+  const std::filesystem::path held_out = source.path() / kHeldOutFolder;
   std::error_code ignored;
   for (const std::filesystem::path& folder : {train, held_out}) {
-    check(
-        std::filesystem::is_directory(folder, ignored),
-        "{} is missing; expected the unpacked 1-billion-word-language-modeling-benchmark-r13output "
-        "with its two folders",
-        folder.string());
+    check(std::filesystem::is_directory(folder, ignored),
+          "{} is missing; expected 1-billion-word-language-modeling-benchmark-r13output.tar.gz or "
+          "the folder it holds",
+          folder.string());
   }
-  // The usual protocol: the first of the 50 held-out files is test, the second is for development.
   std::array<std::vector<std::filesystem::path>, 3> paths;
   paths[index(Split::train)] = files_below(train);
-  paths[index(Split::dev)] = {held_out / "news.en.heldout-00001-of-00050"};
-  paths[index(Split::test)] = {held_out / "news.en.heldout-00000-of-00050"};
+  paths[index(Split::dev)] = {held_out / kDevFile};
+  paths[index(Split::test)] = {held_out / kTestFile};
 
   std::vector<NamedText> texts;
   WordCorpus corpus;
-  corpus.name = "billion-word";
+  corpus.name = kBillionWord;
   corpus.rule = {kEndOfSentence, kEndOfSentence};
-  corpus.vocabulary = read_vocabulary(options.vocabulary);
-  const std::optional<std::int32_t> border = corpus.vocabulary->find(kEndOfSentence);
-  check(border && corpus.vocabulary->word(*border) == kEndOfSentence,
-        "{} has no {}, which stands before and after every sentence", options.vocabulary.string(),
-        kEndOfSentence);
+  corpus.vocabulary = vocabulary;
+  corpus.progress = options.progress;
+  check(!paths[index(Split::train)].empty(), "{} has no files", train.string());
+  std::uint64_t total = 0;
+  for (const std::filesystem::path& path : paths | std::views::join) {
+    texts.push_back({path.string(), TextSource(path)});
+    total += texts.back().source.bytes().size();
+  }
+  auto text = texts.begin();
   for (const Split split : kSplits) {
-    check(!paths[index(split)].empty(), "{} has no files", train.string());
-    for (const std::filesystem::path& path : paths[index(split)]) {
-      texts.push_back({path.string(), TextSource(path)});
-      add_lines(corpus.splits[index(split)], corpus, texts.back().name, texts.back().source.text());
+    for (std::size_t i = 0; i < paths[index(split)].size(); ++i, ++text) {
+      add_lines(corpus.splits[index(split)], corpus, text->name, text->source.text());
+      if (options.progress) {
+        options.progress("reading", corpus.source_bytes, total);
+      }
     }
   }
   // An order that only the seed decides (Fisher and Yates).
@@ -364,9 +445,12 @@ PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
 PreparedCorpus prepare_word_text(const WordTextOptions& options) {
   make_folder(options.output);
   WordCorpus corpus;
-  corpus.name = options.name.empty() ? options.source.stem().string() : options.name;
+  corpus.name = options.name.empty() ? corpus_name(options.source) : options.name;
   corpus.least_count = options.least_count;
-  if (const std::optional<SplitFiles> files = find_split_files(options.source)) {
+  corpus.progress = options.progress;
+  const UnpackedSource unpacked(options.source, options.output, nullptr,
+                                on_step(options.progress, "unpacking"));
+  if (const std::optional<SplitFiles> files = find_split_files(unpacked.path())) {
     std::vector<NamedText> texts;
     for (const Split split : kSplits) {
       const std::filesystem::path& path = (*files)[index(split)];
@@ -375,7 +459,7 @@ PreparedCorpus prepare_word_text(const WordTextOptions& options) {
     }
     return write_corpus(options.output, corpus);
   }
-  const TextSource source = read_source(options.source, options.bytes);
+  const TextSource source = read_source(unpacked.path(), options.bytes);
   std::string_view rest = source.text();
   // A cut may have parted the bytes of a letter: the rest of it is left out.
   if (const std::optional<std::size_t> bad = find_invalid_utf8(rest);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "core/error.h"
 
@@ -20,6 +21,53 @@ std::vector<std::filesystem::path> files_below(const std::filesystem::path& fold
   check(!failure, "cannot list the files below {}: {}", folder.string(), failure.message());
   std::ranges::sort(files);
   return files;
+}
+
+ScratchFolder::ScratchFolder(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);  // left by a process that was killed
+  make_folder(path_);
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+UnpackedSource::UnpackedSource(const std::filesystem::path& source,
+                               const std::filesystem::path& where,
+                               const std::function<bool(const std::string& name)>& wanted,
+                               const UnpackProgress& progress)
+    : path_(source) {
+  if (!is_archive_file(source)) {
+    return;
+  }
+  // Named after the archive: messages about a file below it then say where that is from.
+  scratch_.emplace(where / (source.filename().string() + ".unpacked"));
+  unpack_archive(source, scratch_->path(), wanted, progress);
+  path_ = scratch_->path();
+  const std::vector<std::filesystem::directory_entry> top(
+      std::filesystem::directory_iterator(path_), std::filesystem::directory_iterator());
+  if (top.size() == 1 && top.front().is_directory()) {
+    path_ = top.front().path();
+  }
+}
+
+bool is_archive_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) && is_archive(path);
+}
+
+std::string corpus_name(const std::filesystem::path& source) {
+  const std::filesystem::path path = std::filesystem::absolute(source).lexically_normal();
+  const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(named, ignored)) {
+    return named.filename().string();
+  }
+  const std::filesystem::path stem = named.stem();
+  return stem.extension() == ".tar" || stem.extension() == ".txt" ? stem.stem().string()
+                                                                  : stem.string();
 }
 
 TextSource read_source(const std::filesystem::path& file_or_folder, std::uint64_t most) {

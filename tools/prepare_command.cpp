@@ -1,9 +1,11 @@
 
+#include <chrono>
 #include <filesystem>
 
 #include "core/error.h"
 #include "data/prepare.h"
 #include "data/prepare_words.h"
+#include "data/text_source.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/progress.h"
@@ -33,17 +35,23 @@ void report(const PreparedCorpus& prepared, const std::string& output) {
   }
 }
 
-// A line that says how far the download is; redrawn on a terminal, silent elsewhere.
-DownloadProgress download_progress() {
+// A line that says what is done and how far it is; redrawn on a terminal, silent elsewhere.
+PrepareProgress progress_line() {
   if (!detect_terminal(2).interactive) {
     return {};
   }
-  return [](std::uint64_t done, std::uint64_t total) {
-    fmt::print(stderr, "\rdownloading: {} of {} bytes", format_count(static_cast<double>(done)),
-               total > 0 ? format_count(static_cast<double>(total)) : "?");
-    if (done == total) {
-      fmt::print(stderr, "\n");
+  using Clock = std::chrono::steady_clock;
+  return [last = Clock::time_point()](std::string_view step, std::uint64_t done,
+                                      std::uint64_t total) mutable {
+    constexpr auto kOften = std::chrono::milliseconds(100);
+    const Clock::time_point now = Clock::now();
+    if (done != total && now - last < kOften) {
+      return;
     }
+    last = now;
+    fmt::print(
+        stderr, "\r{}: {} of {} bytes\033[K{}", step, format_count(static_cast<double>(done)),
+        total > 0 ? format_count(static_cast<double>(total)) : "?", done == total ? "\n" : "");
   };
 }
 
@@ -73,7 +81,7 @@ A broken download goes on where it stopped when the command is given again.)",
     options.source = given->source;
     options.output = given->output;
     options.url = given->url;
-    options.progress = download_progress();
+    options.progress = progress_line();
     report(make(options), given->output);
   });
 }
@@ -81,14 +89,14 @@ A broken download goes on where it stopped when the command is given again.)",
 // Enwik8 and text8.
 void add_large_text(CLI::App& prepare, const LargeTextOptions& text, const std::string& what) {
   add_published(prepare, text, what,
-                fmt::format("{0}, {0}.zip, or the beginning of {0}", text.name),
+                fmt::format("{0}, an archive of it, or the beginning of {0}", text.name),
                 prepare_large_text);
 }
 
 void add_wikitext(CLI::App& prepare, const WikiTextOptions& text, const std::string& what) {
   add_published(prepare, text, what,
-                "Folder with wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens, or the ZIP "
-                "archive",
+                "Folder with wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens, or an "
+                "archive of it",
                 prepare_wikitext);
 }
 
@@ -96,20 +104,32 @@ void add_billion_word(CLI::App& prepare) {
   auto given = std::make_shared<PrepareOptions>();
   CLI::App* command =
       prepare.add_subcommand("billion-word", "One Billion Word: shuffled sentences of news");
-  command
-      ->add_option("source", given->source,
-                   "The unpacked 1-billion-word-language-modeling-benchmark-r13output")
-      ->required();
-  command
-      ->add_option("--vocabulary", given->vocabulary,
-                   "Its vocabulary: a word first on every line, <S> and <UNK> among them")
-      ->required();
+  command->add_option("source", given->source,
+                      "1-billion-word-language-modeling-benchmark-r13output.tar.gz or the folder "
+                      "it holds; downloaded if not given");
+  command->add_option("--vocabulary", given->vocabulary,
+                      "Its vocabulary, which the archive lacks: a word first on every line, <S> "
+                      "and <UNK> among them");
   add_output(*command, *given, "data/billion-word");
+  given->url = BillionWordOptions().url;
+  command->add_option("--url", given->url, "Where to download from")->capture_default_str();
   command->add_option("--seed", given->seed, "Fixes the order of the training sentences")
       ->capture_default_str();
+  command->footer(R"(Examples:
+  rondo prepare billion-word --vocabulary words.txt
+  rondo prepare billion-word ~/Downloads/billion-word.tar.gz --vocabulary words.txt
+
+An archive is unpacked inside the folder that is made and needs 4.1 GB there meanwhile, its download
+1.7 GB more. A broken download goes on where it stopped when the command is given again.)");
   command->callback([given] {
+    check(!given->vocabulary.empty(),
+          "billion-word needs --vocabulary FILE: the benchmark's published vocabulary, which is "
+          "not in "
+          "the archive; a word first on every line, <S> and <UNK> among them");
     BillionWordOptions options;
     options.source = given->source;
+    options.url = given->url;
+    options.progress = progress_line();
     options.vocabulary = given->vocabulary;
     options.output = given->output;
     options.seed = given->seed;
@@ -119,33 +139,34 @@ void add_billion_word(CLI::App& prepare) {
 
 void prepare_any_text(PrepareOptions& given) {
   const std::filesystem::path source = given.source;
-  const std::string name =
-      given.name.empty() ? std::filesystem::path(given.source).lexically_normal().stem().string()
-                         : given.name;
+  const std::string name = given.name.empty() ? corpus_name(source) : given.name;
   if (given.output.empty()) {
     given.output = (std::filesystem::path("data") / name).string();
   }
   const auto bytes = static_cast<std::uint64_t>(given.bytes);
   if (given.unit == "words") {
-    report(prepare_word_text({source, given.output, name, bytes, given.least_count}), given.output);
+    report(
+        prepare_word_text({source, given.output, name, bytes, given.least_count, progress_line()}),
+        given.output);
     return;
   }
   check(given.least_count == 1, "--least-count is for --unit words; bytes are all known");
-  report(prepare_text({source, given.output, name, bytes}), given.output);
+  report(prepare_text({source, given.output, name, bytes, progress_line()}), given.output);
 }
 
 void add_text(CLI::App& prepare) {
   auto given = std::make_shared<PrepareOptions>();
   CLI::App* command = prepare.add_subcommand(
-      "text", "A file or folder of yours, split by position: 90% train, 5% dev, 5% test");
+      "text", "A file, folder or archive of yours, split by position: 90% train, 5% dev, 5% test");
   command
       ->add_option(
           "source", given->source,
           "A file, a folder with train.txt, dev.txt and test.txt, or any folder: the files "
-          "below it, in the order of their paths, are one text")
+          "below it, in the order of their paths, are one text. An archive is taken as the folder "
+          "it holds")
       ->required();
   command->add_option("--output", given->output, "Folder to make; data/<name>");
-  command->add_option("--name", given->name, "Of the corpus; the name of the file or folder");
+  command->add_option("--name", given->name, "Of the corpus; the name of the source");
   command->add_option("--unit", given->unit, "What a model predicts: bytes or words")
       ->check(CLI::IsMember({"bytes", "words"}))
       ->capture_default_str();
@@ -156,9 +177,12 @@ void add_text(CLI::App& prepare) {
                    "With words: those met less often in train are <unk>")
       ->check(whole_number(1))
       ->capture_default_str();
-  command->footer(R"(Examples:
+  command->footer(
+      R"(An archive is a ZIP or a tar, packed by gzip, bzip2, xz or Zstandard or not, or one packed file.
+
+Examples:
   rondo prepare text book.txt --output data/book
-  rondo prepare text linux-6.1 --bytes 100000000 --name linux
+  rondo prepare text linux-6.1.tar.xz --bytes 100000000
   rondo prepare text book.txt --unit words --least-count 3
   rondo train configs/quickstart.yaml --set data.corpus=data/book --set run.folder=runs/book)");
   command->callback([given] { prepare_any_text(*given); });

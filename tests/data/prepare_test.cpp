@@ -1,7 +1,5 @@
 #include "data/prepare.h"
 
-#include <zip.h>
-
 #include <limits>
 #include <utility>
 #include <vector>
@@ -9,6 +7,7 @@
 #include "core/checksum.h"
 #include "core/file.h"
 #include "data/corpus.h"
+#include "tests/data/archive_maker.h"
 #include "tests/data/file_server.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
@@ -41,17 +40,10 @@ struct Fixture {
     write_file_atomically(folder / name, content);
     return folder / name;
   }
-  std::filesystem::path write_zip(const std::string& name, const std::string& entry,
-                                  const std::string& content,
-                                  zip_int32_t method = ZIP_CM_DEFLATE) const {
-    const std::string path = (folder / name).string();
-    zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
-    zip_source_t* source = zip_source_buffer(archive, content.data(), content.size(), 0);
-    const zip_int64_t place = zip_file_add(archive, entry.c_str(), source, 0);
-    REQUIRE(place >= 0);
-    REQUIRE(zip_set_file_compression(archive, static_cast<zip_uint64_t>(place), method, 0) == 0);
-    REQUIRE(zip_close(archive) == 0);
-    return path;
+  std::filesystem::path write_archive(const std::string& name, const std::string& entry,
+                                      const std::string& content,
+                                      const ArchiveKind& kind = kZip) const {
+    return make_archive(folder / name, kind, {{entry, content}});
   }
   std::string read(const std::string& name) const { return read_file(options.output / name); }
   void require_prepared() const {
@@ -73,9 +65,12 @@ struct Fixture {
 
 TEST_CASE("the whole of Enwik8 is cut 90, 5 and 5", "[data][prepare]") {
   Fixture fixture;
-  const bool zipped = GENERATE(false, true);
-  fixture.options.source = zipped ? fixture.write_zip("data.zip", "enwik8", fixture.text)
-                                  : fixture.write("data", fixture.text);
+  SECTION("from a file") { fixture.options.source = fixture.write("data", fixture.text); }
+  SECTION("from an archive") {
+    const ArchiveKind kind = GENERATE(kZip, kTar, kTarGz, kGz, kXz);
+    fixture.options.source =
+        fixture.write_archive("enwik8" + kind.extension, "enwik8", fixture.text, kind);
+  }
   const PreparedCorpus prepared = prepare_large_text(fixture.options);
   REQUIRE_FALSE(prepared.already_there);
   fixture.require_prepared();
@@ -130,18 +125,17 @@ TEST_CASE("an archive that does not hold Enwik8 is refused", "[data][prepare]") 
     fixture.require_not_prepared();
     return message;
   };
-  REQUIRE_THAT(error_with(fixture.write_zip("other.zip", "text8", fixture.text)),
+  REQUIRE_THAT(error_with(fixture.write_archive("other.zip", "text8", fixture.text)),
                ContainsSubstring("no entry \"enwik8\"; it holds \"text8\""));
-  REQUIRE_THAT(error_with(fixture.write_zip("long.zip", "enwik8", fixture.text + "x")),
-               ContainsSubstring("4001 bytes long; expected at most 4000"));
+  REQUIRE_THAT(error_with(fixture.write_archive("long.zip", "enwik8", fixture.text + "x")),
+               ContainsSubstring("is longer than the 4000 bytes expected"));
 
-  const std::string whole = read_file(fixture.write_zip("good.zip", "enwik8", fixture.text));
+  const std::string whole = read_file(fixture.write_archive("good.zip", "enwik8", fixture.text));
   REQUIRE_THAT(error_with(fixture.write("half.zip", whole.substr(0, whole.size() / 2))),
-               ContainsSubstring("as a ZIP archive"));
-  // Stored as it is, nothing but the archive's checksum can notice.
-  for (const zip_int32_t method : {ZIP_CM_DEFLATE, ZIP_CM_STORE}) {
+               ContainsSubstring("as an archive"));
+  for (const ArchiveKind& kind : {kZip, kStoredZip}) {
     std::string damaged =
-        read_file(fixture.write_zip("damaged.zip", "enwik8", fixture.text, method));
+        read_file(fixture.write_archive("damaged.zip", "enwik8", fixture.text, kind));
     damaged[damaged.size() / 3] = static_cast<char>(~damaged[damaged.size() / 3]);
     REQUIRE_THAT(error_with(fixture.write("damaged.zip", damaged)),
                  ContainsSubstring("is damaged"));
@@ -156,7 +150,7 @@ TEST_CASE("preparing again changes nothing", "[data][prepare]") {
   const std::string manifest = fixture.read("corpus.json");
 
   REQUIRE(prepare_large_text(fixture.options).already_there);
-  fixture.options.source = fixture.write_zip("data.zip", "enwik8", fixture.text);
+  fixture.options.source = fixture.write_archive("data.zip", "enwik8", fixture.text);
   REQUIRE(prepare_large_text(fixture.options).already_there);
   fixture.options.source.clear();  // would download if it had to
   REQUIRE(prepare_large_text(fixture.options).already_there);
@@ -218,7 +212,7 @@ TEST_CASE("a preparation that was interrupted or damaged is done again", "[data]
 
 TEST_CASE("without a file, Enwik8 is downloaded", "[data][prepare][download]") {
   Fixture fixture;
-  const std::string zip = read_file(fixture.write_zip("data.zip", "enwik8", fixture.text));
+  const std::string zip = read_file(fixture.write_archive("data.zip", "enwik8", fixture.text));
   FileServer server(zip, {.break_after = zip.size() / 2});
   fixture.options.url = server.url();
   REQUIRE_THAT(error_of([&] { prepare_large_text(fixture.options); }),
@@ -227,7 +221,10 @@ TEST_CASE("without a file, Enwik8 is downloaded", "[data][prepare][download]") {
 
   server.set_behaviour({});
   std::uint64_t done = 0;
-  fixture.options.progress = [&done](std::uint64_t bytes, std::uint64_t) { done = bytes; };
+  fixture.options.progress = [&done](std::string_view step, std::uint64_t bytes, std::uint64_t) {
+    REQUIRE(step == "downloading");
+    done = bytes;
+  };
   REQUIRE_FALSE(prepare_large_text(fixture.options).already_there);
   fixture.require_prepared();
   REQUIRE(done == zip.size());
@@ -241,9 +238,9 @@ TEST_CASE("a download that is not Enwik8 is removed", "[data][prepare][download]
   std::string changed = fixture.text;
   changed[100] = '#';
   const std::vector<std::pair<std::filesystem::path, std::string>> downloads = {
-      {fixture.write("page", "<html>Log in to this network first</html>"), "not a ZIP archive"},
-      {fixture.write_zip("part.zip", "enwik8", fixture.text.substr(0, 2000)), "has 2000 bytes"},
-      {fixture.write_zip("changed.zip", "enwik8", changed), "SHA-1"},
+      {fixture.write("page", "<html>Log in to this network first</html>"), "it is no archive"},
+      {fixture.write_archive("part.zip", "enwik8", fixture.text.substr(0, 2000)), "has 2000 bytes"},
+      {fixture.write_archive("changed.zip", "enwik8", changed), "SHA-1"},
   };
   for (const auto& [content, reason] : downloads) {
     fixture.options.url = "file://" + content.string();
@@ -258,7 +255,7 @@ TEST_CASE("an archive that is already in the folder is used and never removed",
   Fixture fixture;
   make_folder(fixture.options.output);
   SECTION("when it is good") {
-    fixture.write_zip("corpus/enwik8.zip", "enwik8", fixture.text);
+    fixture.write_archive("corpus/enwik8.zip", "enwik8", fixture.text);
     prepare_large_text(fixture.options);
     fixture.require_prepared();
   }
@@ -287,6 +284,51 @@ TEST_CASE("any text can be prepared under a name", "[data][prepare]") {
   options.source = fixture.write("empty.txt", "");
   options.output = fixture.folder / "empty";
   REQUIRE_THAT(error_of([&] { prepare_text(options); }), ContainsSubstring("has 0 bytes"));
+}
+
+TEST_CASE("an archive is taken as the folder it holds", "[data][prepare]") {
+  const ArchiveKind kind = GENERATE(kZip, kTar, kTarXz);
+  const TemporaryFolder folder;
+  const std::string a = sample_text(700);
+  const std::string b(500, 'b');
+  const std::string c(400, 'c');
+  TextOptions options{.source = {}, .output = folder / "corpus", .name = ""};
+  const auto prepared_text = [&] {
+    std::string text;
+    for (const Split split : kSplits) {
+      text += read_file(split_path(options.output, split, Unit::bytes));
+    }
+    return text;
+  };
+  SECTION("files at any depth are one text, in the order of their paths") {
+    options.source = make_archive(
+        folder / ("tree-1.2" + kind.extension), kind,
+        {{"top/c", c}, {"top/b/b", b}, {"top/a", a}, {"top/aa", "-> a"}, {"top/b.c", "d"}});
+    const std::string whole = a + b + "d" + c;
+    options.bytes = GENERATE(std::uint64_t{0}, std::uint64_t{1100});
+    const PreparedCorpus prepared = prepare_text(options);
+    REQUIRE(prepared.manifest.name == "tree-1.2");
+    REQUIRE(prepared.files == (options.bytes == 0 ? 4 : 2));
+    REQUIRE(prepared_text() == whole.substr(0, options.bytes == 0 ? whole.size() : 1100));
+    REQUIRE(prepare_text(options).already_there);
+  }
+  SECTION("three files are the splits") {
+    options.source = make_archive(folder / ("splits" + kind.extension), kind,
+                                  {{"x/dev.txt", b}, {"x/test.txt", c}, {"x/train.txt", a}});
+    prepare_text(options);
+    REQUIRE(prepared_text() == a + b + c);
+    REQUIRE(read_file(options.output / "dev.bytes") == b);
+  }
+  SECTION("one that is damaged leaves nothing behind") {
+    options.source =
+        make_archive(folder / ("cut" + kind.extension), kind, {{"a", a}, {"b", sample_text(9000)}});
+    std::filesystem::resize_file(options.source, std::filesystem::file_size(options.source) / 2);
+    REQUIRE_THAT(error_of([&] { prepare_text(options); }), ContainsSubstring("cut short"));
+    REQUIRE(std::filesystem::is_empty(options.output));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(options.output)) {
+    REQUIRE_FALSE(entry.is_directory());
+  }
 }
 
 TEST_CASE("a name that is not UTF-8 still makes a corpus", "[data][prepare]") {

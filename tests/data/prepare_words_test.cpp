@@ -1,12 +1,13 @@
 #include "data/prepare_words.h"
 
-#include <zip.h>
-
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "core/file.h"
 #include "data/corpus.h"
+#include "data/downloaded_archive.h"
+#include "tests/data/archive_maker.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
 
@@ -46,16 +47,14 @@ struct WikiText {
   void write(const std::string& name, std::string_view text) const {
     write_bytes(folder / "source" / name, text);
   }
-  std::filesystem::path write_zip(const std::string& name) const {
-    const std::filesystem::path path = folder / name;
-    zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+  std::filesystem::path write_archive(const std::string& name,
+                                      const ArchiveKind& kind = kZip) const {
+    ArchiveFiles files;
     for (const char* split : {"train", "valid", "test"}) {
       const std::string file = fmt::format("wiki.{}.tokens", split);
-      zip_source_t* source = zip_source_file(archive, (folder / "source" / file).c_str(), 0, -1);
-      REQUIRE(zip_file_add(archive, ("wikitext-2/" + file).c_str(), source, 0) >= 0);
+      files.emplace_back("wikitext-2/" + file, read_bytes(folder / "source" / file));
     }
-    REQUIRE(zip_close(archive) == 0);
-    return path;
+    return make_archive(folder / name, kind, files);
   }
   Corpus open() const { return Corpus::open(options.output.string()); }
   void require_not_prepared() const {
@@ -70,9 +69,9 @@ struct WikiText {
 
 TEST_CASE("WikiText becomes ids, every line closed with <eos>", "[data][prepare]") {
   WikiText fixture;
-  const bool zipped = GENERATE(false, true);
-  if (zipped) {
-    fixture.options.source = fixture.write_zip("data.zip");
+  SECTION("from a folder") {}
+  SECTION("from an archive") {
+    fixture.options.source = fixture.write_archive("data", GENERATE(kZip, kTarGz));
   }
   const PreparedCorpus prepared = prepare_wikitext(fixture.options);
   REQUIRE_FALSE(prepared.already_there);
@@ -100,7 +99,7 @@ TEST_CASE("a part of WikiText is taken with its figures marked", "[data][prepare
 
 TEST_CASE("a downloaded WikiText must be whole", "[data][prepare]") {
   WikiText fixture;
-  const std::filesystem::path archive = fixture.write_zip("server.zip");
+  const std::filesystem::path archive = fixture.write_archive("server.zip");
   fixture.options.source.clear();
   fixture.options.url = "file://" + archive.string();
   SECTION("it is") {
@@ -137,6 +136,12 @@ TEST_CASE("WikiText that cannot be used says why", "[data][prepare]") {
     std::filesystem::remove(fixture.folder / "source" / "wiki.train.tokens");
     REQUIRE_THAT(error(),
                  ContainsSubstring("wiki.train.tokens") && ContainsSubstring("a split is missing"));
+  }
+  SECTION("a split is missing in an archive") {
+    fixture.options.source =
+        make_archive(fixture.folder / "data.tar", kTar, {{"wikitext-2/wiki.test.tokens", "the"}});
+    REQUIRE_THAT(error(), ContainsSubstring("no entry \"wikitext-2/wiki.train.tokens\"; it holds "
+                                            "\"wikitext-2/wiki.test.tokens\""));
   }
   SECTION("a file is empty") {
     fixture.write("wiki.valid.tokens", "");
@@ -297,6 +302,143 @@ TEST_CASE("Billion Word has <S> around every sentence and train in a seed's orde
   }
 }
 
+namespace {
+
+// A stand-in for the One Billion Word benchmark: its archive and vocabulary.
+struct BillionWord {
+  BillionWord() {
+    write_bytes(folder / "words.txt", "<S> 1\n<UNK> 1\nthe 3\ncat 2\n");
+    options.vocabulary = folder / "words.txt";
+    options.output = folder / "corpus";
+    options.url = "file:///the/test/must/not/download";
+    options.archive_bytes = 1000;
+    options.unpacked_bytes = 1000;
+  }
+
+  std::filesystem::path write_archive() const {
+    const std::string top = "1-billion-word-language-modeling-benchmark-r13output/";
+    const std::string train = top + "training-monolingual.tokenized.shuffled/news.en-";
+    const std::string held_out = top + "heldout-monolingual.tokenized.shuffled/news.en.heldout-";
+    return make_archive(folder / "server.tar.gz", kTarGz,
+                        {{train + "00002-of-00100", "the dog\n"},
+                         {train + "00001-of-00100", "the cat\n"},
+                         {top + "README", "not text"},
+                         {held_out + "00000-of-00050", "cat\n"},
+                         {held_out + "00001-of-00050", "the\n"},
+                         {held_out + "00002-of-00050", "not of the corpus\n"}});
+  }
+  void require_prepared() const {
+    const Corpus corpus = Corpus::open(options.output.string());
+    REQUIRE(corpus.name() == "billion-word");
+    REQUIRE(corpus.split(Split::train).size() == 8);
+    REQUIRE(text_of(corpus, Split::dev) == "\nthe\n");
+    REQUIRE(text_of(corpus, Split::test) == "\ncat\n");
+    REQUIRE(contents() == std::set<std::string>{"corpus.json", "dev.ids", "test.ids", "train.ids",
+                                                "vocabulary.txt"});
+  }
+  // What the output folder holds.
+  std::set<std::string> contents() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(options.output)) {
+      names.insert(entry.path().filename().string());
+    }
+    return names;
+  }
+  std::string error() const {
+    return error_of([&] { prepare_billion_word(options); });
+  }
+
+  TemporaryFolder folder;
+  BillionWordOptions options;
+};
+
+}  // namespace
+
+TEST_CASE("Billion Word is taken from its archive", "[data][prepare]") {
+  BillionWord fixture;
+  fixture.options.source = fixture.write_archive();
+  SECTION("it is good") {
+    std::vector<std::string> steps;
+    fixture.options.progress = [&](std::string_view step, std::uint64_t done, std::uint64_t total) {
+      if (done == total) {
+        steps.emplace_back(step);
+      }
+    };
+    prepare_billion_word(fixture.options);
+    fixture.require_prepared();
+    REQUIRE(steps == std::vector<std::string>{"unpacking", "reading", "counting train",
+                                              "counting dev", "counting test", "writing train",
+                                              "writing dev", "writing test"});
+    REQUIRE(prepare_billion_word(fixture.options).already_there);
+    fixture.require_prepared();
+  }
+  SECTION("it is cut short") {
+    std::filesystem::resize_file(fixture.options.source,
+                                 std::filesystem::file_size(fixture.options.source) - 9);
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("server.tar.gz is damaged or cut short"));
+    REQUIRE(fixture.contents().empty());
+  }
+  SECTION("it is another") {
+    make_archive(fixture.options.source, kTarGz, {{"wiki/train", "text"}});
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("it holds \"wiki/train\""));
+    REQUIRE(fixture.contents().empty());
+  }
+  SECTION("the disk has no room for what it holds") {
+    fixture.options.unpacked_bytes = std::uint64_t{1} << 62U;
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("free some space"));
+    REQUIRE(fixture.contents().empty());
+  }
+}
+
+TEST_CASE("without a folder, Billion Word is downloaded", "[data][prepare][download]") {
+  BillionWord fixture;
+  const std::filesystem::path server = fixture.write_archive();
+  fixture.options.url = "file://" + server.string();
+  SECTION("once") {
+    prepare_billion_word(fixture.options);
+    fixture.require_prepared();
+    fixture.options.url = "file:///nowhere";
+    REQUIRE(prepare_billion_word(fixture.options).already_there);
+  }
+  SECTION("not without a vocabulary") {
+    fixture.options.vocabulary = fixture.folder / "none";
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("none"));
+    REQUIRE(fixture.contents().empty());
+  }
+  SECTION("not to a full disk") {
+    fixture.options.archive_bytes = std::uint64_t{1} << 62U;
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("free some space"));
+    REQUIRE(fixture.contents().empty());
+    // What is there already needs no more room.
+    const std::filesystem::path target = fixture.options.output / "billion-word.tar.gz";
+    REQUIRE(DownloadedArchive::missing(target, 1000) == 1000);
+    write_bytes(target.string() + ".part", std::string(300, 'x'));
+    REQUIRE(DownloadedArchive::missing(target, 1000) == 700);
+    write_bytes(target, std::string(1001, 'x'));
+    REQUIRE(DownloadedArchive::missing(target, 1000) == 0);
+  }
+  SECTION("what is no archive is removed") {
+    write_bytes(server, "<html>Log in to this network first</html>");
+    REQUIRE_THAT(fixture.error(),
+                 ContainsSubstring("no archive") && ContainsSubstring("has been removed"));
+    REQUIRE(fixture.contents().empty());
+  }
+  SECTION("a damaged archive is removed") {
+    std::filesystem::resize_file(server, std::filesystem::file_size(server) - 9);
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("has been removed"));
+    REQUIRE(fixture.contents().empty());
+  }
+  SECTION("an archive is kept when something else went wrong") {
+    make_folder(fixture.options.output / "train.ids.tmp");  // cannot be written
+    REQUIRE_THAT(fixture.error(), ContainsSubstring("train.ids"));
+    REQUIRE(fixture.contents() == std::set<std::string>{"billion-word.tar.gz", "train.ids.tmp"});
+    std::filesystem::remove(fixture.options.output / "train.ids.tmp");
+    fixture.options.url = "file:///nowhere";
+    prepare_billion_word(fixture.options);
+    REQUIRE(fixture.contents().contains("billion-word.tar.gz"));  // not fetched by this call
+  }
+}
+
 TEST_CASE("any text is cut at line ends into splits of words", "[data][prepare]") {
   const TemporaryFolder folder;
   std::string text;
@@ -304,7 +446,13 @@ TEST_CASE("any text is cut at line ends into splits of words", "[data][prepare]"
     text += "some words here\n";
   }
   write_bytes(folder / "book.txt", text);
-  prepare_word_text({folder / "book.txt", folder / "corpus", "", 0, 1});
+  std::filesystem::path source = folder / "book.txt";
+  SECTION("a file") {}
+  SECTION("an archive") {
+    source = make_archive(folder / "book.tar.xz", kTarXz,
+                          {{"b", text.substr(160)}, {"a", text.substr(0, 160)}});
+  }
+  prepare_word_text({source, folder / "corpus", "", 0, 1});
   const Corpus corpus = Corpus::open((folder / "corpus").string());
   REQUIRE(corpus.name() == "book");
   REQUIRE(corpus.split(Split::train).size() == 90 * 4);
