@@ -85,7 +85,10 @@ class ArchiveReader {
     } else {
       code = archive_read_open_filename(reader, path_.c_str(), kBlock);
     }
-    require(code == ARCHIVE_OK, "cannot read {} as an archive: {}", path_.string(), reason());
+    require(code == ARCHIVE_OK,
+            "cannot read {} as an archive: it is none, or it is damaged or cut "
+            "short ({})",
+            path_.string(), reason());
   }
 
   ArchiveReader(const ArchiveReader&) = delete;  // read_gzip has its address
@@ -103,13 +106,14 @@ class ArchiveReader {
       require(code == ARCHIVE_OK || code == ARCHIVE_WARN, "{} is damaged or cut short{}: {}",
               path_.string(), name_.empty() ? "" : fmt::format(" after its entry \"{}\"", name_),
               reason());
-      const bool raw = archive_format(reader_.get()) == ARCHIVE_FORMAT_RAW;
-      const bool packed =
-          gzip_ != nullptr || archive_filter_code(reader_.get(), 0) != ARCHIVE_FILTER_NONE;
-      require(!raw || packed,
-              "cannot read {} as an archive: it is none, or it is damaged or cut short",
-              path_.string());
-      name_ = raw ? path_.stem().string() : name_of(entry);
+      if (archive_format(reader_.get()) == ARCHIVE_FORMAT_RAW) {
+        require(gzip_ != nullptr || archive_filter_code(reader_.get(), 0) != ARCHIVE_FILTER_NONE,
+                "cannot read {} as an archive: it is none, or it is damaged or cut short",
+                path_.string());
+        name_ = path_.stem().string();
+        return name_;
+      }
+      name_ = name_of(entry);
       if (archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == nullptr) {
         return name_;
       }
@@ -122,6 +126,16 @@ class ArchiveReader {
     require(count >= 0, "entry \"{}\" of {} is damaged or cut short: {}", name_, path_.string(),
             reason());
     return static_cast<std::size_t>(count);
+  }
+
+  // Passes over the file. libarchive would not look at one that is packed without a tar, which a
+  // tar is taken for whose beginning is damaged.
+  void skip() {
+    if (archive_format(reader_.get()) == ARCHIVE_FORMAT_RAW) {
+      std::vector<std::uint8_t> bytes(kLargeBlock);
+      while (read(bytes) == bytes.size()) {
+      }
+    }
   }
 
   // The whole file.
@@ -150,9 +164,10 @@ class ArchiveReader {
     auto& self = *static_cast<ArchiveReader*>(user);
     const int count = gzread(self.gzip_.get(), self.block_.data(), kBlock);
     int code = Z_OK;
-    const char* const reason = gzerror(self.gzip_.get(), &code);
+    gzerror(self.gzip_.get(), &code);
     if (code != Z_OK) {
-      archive_set_error(reader, EIO, "%s", reason);
+      archive_set_error(reader, EIO, "%s",
+                        code == Z_BUF_ERROR ? "the gzip data ends early" : "bad gzip data");
       return ARCHIVE_FATAL;
     }
     *data = self.block_.data();
@@ -226,9 +241,11 @@ std::vector<std::vector<std::uint8_t>> read_archive_entries(const std::filesyste
   while (const std::optional<std::string> name = reader.next()) {
     met.add(*name);
     const auto entry = std::ranges::find(entries, *name);
-    if (entry != entries.end()) {
-      found[static_cast<std::size_t>(entry - entries.begin())] = reader.read_all(most);
+    if (entry == entries.end()) {
+      reader.skip();
+      continue;
     }
+    found[static_cast<std::size_t>(entry - entries.begin())] = reader.read_all(most);
   }
   std::vector<std::vector<std::uint8_t>> contents;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -250,6 +267,7 @@ void unpack_archive(const std::filesystem::path& path, const std::filesystem::pa
   while (const std::optional<std::string> name = reader.next()) {
     met.add(*name);
     if (wanted && !wanted(*name)) {
+      reader.skip();
       continue;
     }
     found = true;

@@ -46,10 +46,12 @@ UnpackedSource::UnpackedSource(const std::filesystem::path& source,
   scratch_.emplace(where / (source.filename().string() + ".unpacked"));
   unpack_archive(source, scratch_->path(), wanted, progress);
   path_ = scratch_->path();
-  const std::vector<std::filesystem::directory_entry> top(
-      std::filesystem::directory_iterator(path_), std::filesystem::directory_iterator());
-  if (top.size() == 1 && top.front().is_directory()) {
-    path_ = top.front().path();
+  std::vector<std::filesystem::path> top;
+  for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(path_)) {
+    top.push_back(entry.path());
+  }
+  if (top.size() == 1 && std::filesystem::is_directory(top.front())) {
+    path_ = top.front();
   }
 }
 
