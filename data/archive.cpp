@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -59,6 +60,29 @@ void require(bool condition, fmt::format_string<Args...> message, Args&&... args
     throw ArchiveError(fmt::format(message, std::forward<Args>(args)...));
   }
 }
+
+// While it lives, this thread's locale has UTF-8: libarchive converts names to that of the locale,
+// and loses those of a ZIP that it cannot convert.
+class Utf8Names {
+ public:
+  Utf8Names() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+    if (locale_ != nullptr) {
+      before_ = uselocale(locale_);
+    }
+  }
+  ~Utf8Names() {
+    if (locale_ != nullptr) {
+      uselocale(before_);
+      freelocale(locale_);
+    }
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t locale_;
+  locale_t before_ = nullptr;
+};
 
 // A pass over the regular files of an archive.
 class ArchiveReader {
@@ -174,12 +198,14 @@ class ArchiveReader {
     return count;
   }
 
-  static std::string name_of(archive_entry* entry) {
+  std::string name_of(archive_entry* entry) const {
     const char* name = archive_entry_pathname_utf8(entry);
     if (name == nullptr) {  // not UTF-8: the bytes as they are
       name = archive_entry_pathname(entry);
     }
-    return name != nullptr ? std::filesystem::path(name).lexically_normal().string() : "";
+    require(name != nullptr, "{} has an entry whose name cannot be read: {}", path_.string(),
+            reason());
+    return std::filesystem::path(name).lexically_normal().string();
   }
 
   std::string reason() const {
@@ -187,6 +213,7 @@ class ArchiveReader {
     return text != nullptr ? text : "no reason given";
   }
 
+  Utf8Names utf8_;
   std::filesystem::path path_;
   std::vector<std::uint8_t> block_;
   std::unique_ptr<gzFile_s, Close> gzip_;
@@ -284,7 +311,8 @@ void unpack_archive(const std::filesystem::path& path, const std::filesystem::pa
     } while (size == block.size());
     writer.close();
   }
-  require(found, "{} has nothing of what is wanted; it holds {}", path.string(), met.text());
+  require(found, "{} has none of the files that are wanted; it holds {}", path.string(),
+          met.text());
   if (progress) {
     progress(total, total);
   }

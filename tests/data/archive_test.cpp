@@ -1,5 +1,7 @@
 #include "data/archive.h"
 
+#include <locale.h>
+
 #include <map>
 
 #include "core/file.h"
@@ -84,6 +86,28 @@ TEST_CASE("archives of every kind are read", "[data][archive]") {
                  [](const std::string& name) { return name == "top/b/two"; });
   REQUIRE(tree(folder / "some") ==
           std::map<std::string, std::string>{{"top/b/two", numbers(2, 30000)}});
+}
+
+TEST_CASE("names are UTF-8, or the bytes they are", "[data][archive]") {
+  const TemporaryFolder folder;
+  const std::string utf8 = "caf\xc3\xa9/\xc3\xbc";
+  const ArchiveKind pax = {".tar", ARCHIVE_FORMAT_TAR_PAX_RESTRICTED, ARCHIVE_FILTER_NONE, ""};
+  const ArchiveKind marked = {".zip", ARCHIVE_FORMAT_ZIP, ARCHIVE_FILTER_NONE,
+                              "zip:hdrcharset=UTF-8"};
+  // Writing such names needs a locale that has them; reading must not.
+  const locale_t with_utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  REQUIRE(with_utf8 != nullptr);
+  for (const ArchiveKind& kind : {kTar, pax, kZip, marked}) {
+    INFO(kind.extension << " " << kind.format << " " << kind.options);
+    const locale_t before = uselocale(with_utf8);
+    const auto path = make_archive(folder / ("utf8" + kind.extension), kind, {{utf8, "text"}});
+    uselocale(before);
+    REQUIRE(read_entry(path, utf8) == "text");
+    REQUIRE(uselocale(nullptr) == before);
+  }
+  freelocale(with_utf8);
+  const auto path = make_archive(folder / "latin1.tar", kTar, {{"caf\xe9", "text"}});
+  REQUIRE(read_entry(path, "caf\xe9") == "text");
 }
 
 TEST_CASE("one packed file is an archive of it", "[data][archive]") {
