@@ -203,6 +203,18 @@ TEST_CASE("damage that only a checksum can notice is noticed", "[data][archive]"
   }
 }
 
+TEST_CASE("a checksum far behind the end of a tar is compared", "[data][archive]") {
+  const TemporaryFolder folder;
+  // Zeros that tar is filled up with, by more than is read at once.
+  const std::string tar = read_bytes(make_archive(folder / "data.tar", kTar, {{"file", "text"}}));
+  const auto path = make_archive(folder / "data.tar.gz", kStoredGz,
+                                 {{"", tar + std::string(std::size_t{1} << 18U, '\0')}});
+  REQUIRE(read_entry(path, "file") == "text");
+  const std::string whole = read_bytes(path);
+  write_bytes(path, with_flipped_bit(whole, whole.size() - 6));  // of the checksum itself
+  REQUIRE_THROWS_AS(read_entry(path, "file"), ArchiveError);
+}
+
 TEST_CASE("nothing is written outside of the folder", "[data][archive]") {
   const ArchiveKind kind = GENERATE(kZip, kTar, kTarGz);
   const TemporaryFolder folder;
