@@ -28,7 +28,7 @@ if(NOT TARGET CLI11::CLI11)
 endif()
 
 if(RONDO_WITH_ONEDNN)
-  find_package(dnnl QUIET)
+  include(cmake/find_onednn.cmake)
   if(TARGET DNNL::dnnl)
     message(STATUS "Matrix products: oneDNN ${dnnl_VERSION}")
   else()
