@@ -3,11 +3,10 @@
 if(NOT TARGET DNNL::dnnl)
   find_path(DNNL_INCLUDE_DIR dnnl.hpp DOC "Folder of oneDNN's headers")
   find_library(DNNL_LIBRARY dnnl DOC "oneDNN")
-  mark_as_advanced(DNNL_INCLUDE_DIR DNNL_LIBRARY)
-  if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
-    find_file(DNNL_VERSION_HEADER NAMES oneapi/dnnl/dnnl_version.h dnnl_version.h
-      PATHS ${DNNL_INCLUDE_DIR} NO_DEFAULT_PATH)
-    mark_as_advanced(DNNL_VERSION_HEADER)
+  find_file(DNNL_VERSION_HEADER NAMES oneapi/dnnl/dnnl_version.h dnnl_version.h
+    HINTS ${DNNL_INCLUDE_DIR} DOC "oneDNN's header with its version")
+  mark_as_advanced(DNNL_INCLUDE_DIR DNNL_LIBRARY DNNL_VERSION_HEADER)
+  if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY AND DNNL_VERSION_HEADER)
     set(parts)
     foreach(part MAJOR MINOR PATCH)
       file(STRINGS ${DNNL_VERSION_HEADER} line REGEX "define DNNL_VERSION_${part} ")

@@ -21,11 +21,16 @@ if(RONDO_WITH_ONEDNN AND TARGET DNNL::dnnl)
 else()
   set(rondo_uses_onednn OFF)
 endif()
+if(RONDO_WITH_SENTENCEPIECE AND TARGET SentencePiece::sentencepiece)
+  set(rondo_uses_sentencepiece ON)
+else()
+  set(rondo_uses_sentencepiece OFF)
+endif()
 install(EXPORT rondoTargets NAMESPACE rondo:: DESTINATION ${package_folder})
 configure_package_config_file(cmake/rondoConfig.cmake.in ${PROJECT_BINARY_DIR}/rondoConfig.cmake
   INSTALL_DESTINATION ${package_folder} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/rondoConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/rondoConfig.cmake ${PROJECT_BINARY_DIR}/rondoConfigVersion.cmake
-  cmake/find_onednn.cmake
+  cmake/find_onednn.cmake cmake/find_sentencepiece.cmake
   DESTINATION ${package_folder})

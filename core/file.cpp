@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "core/error.h"
 
@@ -28,6 +29,14 @@ namespace {
     advice = "; check the path";
   }
   fail("{} {}: {}{}", doing, path.string(), std::generic_category().message(code), advice);
+}
+
+// What a lock is asked for: all of the file, to write.
+struct flock whole_file() {
+  struct flock lock {};  // from the first byte to whatever end
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return lock;
 }
 
 }  // namespace
@@ -133,6 +142,42 @@ void write_file_atomically(const std::filesystem::path& path,
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
   write_file_atomically(path, [text](FileWriter& writer) { writer.write(text); });
+}
+
+std::optional<FileLock> FileLock::take(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    fail_system("cannot open", path, errno);
+  }
+  FileLock lock(descriptor);
+  struct flock whole = whole_file();
+  if (::fcntl(descriptor, F_OFD_SETLK, &whole) != 0 && (errno == EAGAIN || errno == EACCES)) {
+    return std::nullopt;
+  }
+  return lock;
+}
+
+bool FileLock::is_taken(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    return false;
+  }
+  const FileLock closes(descriptor);
+  struct flock whole = whole_file();
+  return ::fcntl(descriptor, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
+FileLock::~FileLock() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+  }
+}
+
+FileLock::FileLock(FileLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
 }
 
 void sync_folder(const std::filesystem::path& folder) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,6 +59,26 @@ class FileWriter {
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(FileWriter&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// A file that is locked for one holder at a time, in this process or another. The system unlocks it
+// when the holder ends, however it ends; the file stays.
+class FileLock {
+ public:
+  // Makes the file if it is not there. Returns none if another has the lock; throws Error if the
+  // file cannot be made. Where the file system has no locks, everyone has it.
+  static std::optional<FileLock> take(const std::filesystem::path& path);
+  // Whether somebody has it now; false for a file that is not there.
+  static bool is_taken(const std::filesystem::path& path);
+
+  ~FileLock();
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&& other) noexcept;
+
+ private:
+  explicit FileLock(int descriptor) : descriptor_(descriptor) {}
+
+  int descriptor_ = -1;
+};
 
 // Makes a rename or a new file inside `folder` last.
 void sync_folder(const std::filesystem::path& folder);

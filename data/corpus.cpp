@@ -40,7 +40,13 @@ Corpus::Corpus(std::string name, Splits splits, Vocabulary vocabulary, bool comp
       vocabulary_(std::move(vocabulary)),
       complete_(complete),
       owner_(std::move(owner)),
-      train_sha256_(std::move(train_sha256)) {}
+      train_sha256_(std::move(train_sha256)) {
+  for (const Split split : kSplits) {
+    text_bytes_[index(split)] = vocabulary_.unit() == Unit::bytes
+                                    ? static_cast<std::uint64_t>(splits_[index(split)].size())
+                                    : 0;
+  }
+}
 
 Corpus Corpus::open(const std::string& name_or_folder) {
   return name_or_folder == "builtin" ? builtin() : open_folder(name_or_folder);
@@ -100,8 +106,12 @@ Corpus Corpus::open_folder(const std::string& folder) {
           manifest.splits[index(split)].tokens);
   }
   std::string sha256 = manifest.splits[index(Split::train)].sha256;
-  return {std::move(manifest.name), std::move(splits), std::move(manifest.vocabulary),
-          manifest.complete,        std::move(files),  std::move(sha256)};
+  Corpus corpus(std::move(manifest.name), std::move(splits), std::move(manifest.vocabulary),
+                manifest.complete, std::move(files), std::move(sha256));
+  for (const Split split : kSplits) {
+    corpus.text_bytes_[index(split)] = manifest.splits[index(split)].text_bytes;
+  }
+  return corpus;
 }
 
 }  // namespace rondo

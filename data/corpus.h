@@ -25,8 +25,11 @@ class Corpus {
                      std::string_view test);
 
   const TokenText& split(Split split) const { return splits_[index(split)]; }
+  // How many bytes the text of a split has, of which pieces are longer ones; 0 where that is not
+  // known: for words.
+  std::uint64_t text_bytes(Split split) const { return text_bytes_[index(split)]; }
   // The same with the ids of a model's vocabulary. Bytes may come from another corpus, as long as
-  // the model knows them. Throws Error when the corpus is one of words with other words.
+  // the model knows them. Throws Error when it is of another unit, or has other words or pieces.
   TokenText split(Split split, const Vocabulary& vocabulary) const;
   const Vocabulary& vocabulary() const { return vocabulary_; }
   const std::string& name() const { return name_; }
@@ -50,6 +53,7 @@ class Corpus {
   bool complete_;
   std::shared_ptr<const void> owner_;  // of the tokens; none for the built-in corpus
   std::string train_sha256_;
+  std::array<std::uint64_t, 3> text_bytes_ = {};
 };
 
 }  // namespace rondo

@@ -1,6 +1,9 @@
 #include "data/corpus_manifest.h"
 
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
+#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -16,7 +19,7 @@ using nlohmann::json;
 
 constexpr std::int64_t kVersion = 1;
 
-// "rondo-bytes" or "rondo-words"
+// "rondo-bytes", "rondo-words" or "rondo-pieces"
 std::string format_of(Unit unit) { return fmt::format("rondo-{}", name(unit)); }
 
 ByteVocabulary parse_bytes(const json& values) {
@@ -29,32 +32,57 @@ ByteVocabulary parse_bytes(const json& values) {
   return ByteVocabulary(std::move(bytes));
 }
 
-WordVocabulary read_words(const std::filesystem::path& folder, const json& record) {
-  const std::string text = read_file(vocabulary_path(folder));
+// Of words or pieces.
+Vocabulary read_vocabulary(const std::filesystem::path& folder, Unit unit, const json& record) {
+  const std::filesystem::path path = vocabulary_path(folder, unit);
+  const std::string file = path.filename().string();
+  std::string content = read_file(path);
   const auto expected = record.at("sha256").get<std::string>();
-  const std::string found = sha256(std::as_bytes(std::span(text)));
-  check(found == expected, "vocabulary.txt beside it has been changed: its SHA-256 is {}, not {}",
-        found, expected);
-  WordVocabulary words = WordVocabulary::from_lines(text);
-  const auto count = record.at("words").get<std::int64_t>();
-  check(words.size() == count, "vocabulary.txt beside it has {} words; expected {}", words.size(),
-        count);
-  return words;
+  const std::string found = sha256(std::as_bytes(std::span(content)));
+  check(found == expected, "{} beside it has been changed: its SHA-256 is {}, not {}", file, found,
+        expected);
+  Vocabulary vocabulary = unit == Unit::words
+                              ? Vocabulary(WordVocabulary::from_lines(content))
+                              : Vocabulary(PieceVocabulary::from_model(std::move(content)));
+  const auto count = record.at(std::string(name(unit))).get<std::int64_t>();
+  check(vocabulary.size() == count, "{} beside it has {} {}; expected {}", file, vocabulary.size(),
+        name(unit), count);
+  return vocabulary;
+}
+
+Unit parse_format(const std::string& format) {
+  std::vector<std::string> known;
+  for (const Unit unit : kUnits) {
+    if (format == format_of(unit)) {
+      return unit;
+    }
+    known.push_back(fmt::format("\"{}\"", format_of(unit)));
+  }
+  throw UnsupportedCorpus(
+      fmt::format("its format is \"{}\"; expected one of {}: use a newer Rondo, or prepare the "
+                  "corpus in another "
+                  "folder",
+                  format, fmt::join(known, ", ")));
 }
 
 CorpusManifest parse(const std::filesystem::path& folder, const json& document) {
-  const auto format = document.at("format").get<std::string>();
-  const bool words = format == format_of(Unit::words);
-  check(words || format == format_of(Unit::bytes),
-        "its format is \"{}\"; expected \"{}\" or \"{}\"", format, format_of(Unit::bytes),
-        format_of(Unit::words));
+  const Unit unit = parse_format(document.at("format").get<std::string>());
   const auto version = document.at("version").get<std::int64_t>();
-  check(version == kVersion, "it has version {}; this Rondo reads version {}", version, kVersion);
+  if (version != kVersion) {
+    throw UnsupportedCorpus(fmt::format(
+        "it has version {}; this Rondo reads version {}: use the one that made it, or prepare the "
+        "corpus in another folder",
+        version, kVersion));
+  }
+  if (unit == Unit::pieces && !has_sentencepiece()) {
+    throw UnsupportedCorpus(fmt::format("it holds pieces of words: {}", kNoSentencePiece));
+  }
 
   const json& vocabulary = document.at("vocabulary");
   CorpusManifest manifest{.name = document.at("name").get<std::string>(),
-                          .vocabulary = words ? Vocabulary(read_words(folder, vocabulary))
-                                              : Vocabulary(parse_bytes(vocabulary)),
+                          .vocabulary = unit == Unit::bytes
+                                            ? Vocabulary(parse_bytes(vocabulary))
+                                            : read_vocabulary(folder, unit, vocabulary),
                           .splits = {},
                           .source_bytes = document.at("source").at("bytes").get<std::uint64_t>(),
                           .complete = document.at("source").at("complete").get<bool>()};
@@ -62,9 +90,10 @@ CorpusManifest parse(const std::filesystem::path& folder, const json& document) 
     const json& record = document.at("splits").at(std::string(name(split)));
     const auto bytes = record.at("bytes").get<std::uint64_t>();
     manifest.splits[index(split)] = {
-        .tokens = words ? record.at("tokens").get<std::uint64_t>() : bytes,
+        .tokens = unit == Unit::bytes ? bytes : record.at("tokens").get<std::uint64_t>(),
         .bytes = bytes,
-        .sha256 = record.at("sha256").get<std::string>()};
+        .sha256 = record.at("sha256").get<std::string>(),
+        .text_bytes = unit == Unit::bytes ? bytes : record.value("text_bytes", std::uint64_t{0})};
   }
   return manifest;
 }
@@ -79,8 +108,13 @@ std::filesystem::path split_path(const std::filesystem::path& folder, Split spli
   return folder / fmt::format("{}.{}", name(split), unit == Unit::bytes ? "bytes" : "ids");
 }
 
-std::filesystem::path vocabulary_path(const std::filesystem::path& folder) {
-  return folder / "vocabulary.txt";
+std::filesystem::path vocabulary_path(const std::filesystem::path& folder, Unit unit) {
+  return folder / (unit == Unit::pieces ? "vocabulary.model" : "vocabulary.txt");
+}
+
+const std::string& vocabulary_file(const Vocabulary& vocabulary) {
+  return vocabulary.unit() == Unit::pieces ? vocabulary.pieces().model()
+                                           : vocabulary.words().lines();
 }
 
 CorpusManifest read_manifest(const std::filesystem::path& folder) {
@@ -105,6 +139,8 @@ CorpusManifest read_manifest(const std::filesystem::path& folder) {
     } catch (const json::exception& error) {
       fail("cannot use {}: {}; delete it and prepare the corpus again", path.string(),
            error.what());
+    } catch (const UnsupportedCorpus& problem) {
+      throw UnsupportedCorpus(fmt::format("cannot use {}: {}", path.string(), problem.what()));
     } catch (const Error& error) {
       fail("cannot use {}: {}; delete it and prepare the corpus again", path.string(),
            error.what());
@@ -136,19 +172,22 @@ void write_manifest(const std::filesystem::path& folder, const CorpusManifest& m
   for (const Split split : kSplits) {
     const SplitRecord& record = manifest.splits[index(split)];
     nlohmann::ordered_json& entry = document["splits"][std::string(name(split))];
-    if (vocabulary.unit() == Unit::words) {
+    if (vocabulary.unit() != Unit::bytes) {
       entry["tokens"] = record.tokens;
+    }
+    if (vocabulary.unit() == Unit::pieces) {
+      entry["text_bytes"] = record.text_bytes;
     }
     entry["bytes"] = record.bytes;
     entry["sha256"] = record.sha256;
   }
-  if (vocabulary.unit() == Unit::words) {
-    const std::string& lines = vocabulary.words().lines();
-    write_file_atomically(vocabulary_path(folder), lines);
-    document["vocabulary"] = {{"words", vocabulary.size()},
-                              {"sha256", sha256(std::as_bytes(std::span(lines)))}};
-  } else {
+  if (vocabulary.unit() == Unit::bytes) {
     document["vocabulary"] = vocabulary.bytes().bytes();
+  } else {
+    const std::string& file = vocabulary_file(vocabulary);
+    write_file_atomically(vocabulary_path(folder, vocabulary.unit()), file);
+    document["vocabulary"] = {{std::string(name(vocabulary.unit())), vocabulary.size()},
+                              {"sha256", sha256(std::as_bytes(std::span(file)))}};
   }
   write_file_atomically(
       manifest_path(folder),

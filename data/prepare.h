@@ -59,7 +59,7 @@ LargeTextOptions text8();
 struct TextOptions {
   std::filesystem::path source;
   std::filesystem::path output;  // folder
-  std::string name;              // of the corpus; empty: corpus_name(source)
+  std::string name = {};         // of the corpus; empty: corpus_name(source)
   std::uint64_t bytes = 0;       // of the text to take; 0: all
   PrepareProgress progress = nullptr;
 };

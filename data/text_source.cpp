@@ -14,7 +14,8 @@ std::vector<std::filesystem::path> files_below(const std::filesystem::path& fold
   std::filesystem::recursive_directory_iterator entry(folder, failure);
   for (; !failure && entry != std::filesystem::recursive_directory_iterator();
        entry.increment(failure)) {
-    if (entry->is_regular_file() && !entry->is_symlink()) {
+    std::error_code ignored;  // a link to nowhere, or one that may not be followed
+    if (!entry->is_symlink(ignored) && entry->is_regular_file(ignored)) {
       files.push_back(entry->path());
     }
   }
@@ -46,11 +47,14 @@ UnpackedSource::UnpackedSource(const std::filesystem::path& source,
   scratch_.emplace(where / (source.filename().string() + ".unpacked"));
   unpack_archive(source, scratch_->path(), wanted, progress);
   path_ = scratch_->path();
+  std::error_code failure;
+  std::filesystem::directory_iterator entry(path_, failure);
   std::vector<std::filesystem::path> top;
-  for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(path_)) {
-    top.push_back(entry.path());
+  for (; !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+    top.push_back(entry->path());
   }
-  if (top.size() == 1 && std::filesystem::is_directory(top.front())) {
+  check(!failure, "cannot list {}: {}", path_.string(), failure.message());
+  if (top.size() == 1) {
     path_ = top.front();
   }
 }
@@ -61,6 +65,7 @@ bool is_archive_file(const std::filesystem::path& path) {
 }
 
 std::string corpus_name(const std::filesystem::path& source) {
+  check(!source.empty(), "expected a file, folder or archive to take the text from, found none");
   const std::filesystem::path path = std::filesystem::absolute(source).lexically_normal();
   const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
   std::error_code ignored;

@@ -60,8 +60,8 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-// A file or folder that can be read: that which is given, or, of an archive, the folder it holds,
-// unpacked for as long as this lives.
+// A file or folder that can be read: that which is given, or, of an archive, the folder or the file
+// it holds, unpacked for as long as this lives.
 class UnpackedSource {
  public:
   // Unpacks an archive into `where`, those of its entries that `wanted` takes (empty: all).

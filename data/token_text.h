@@ -35,7 +35,7 @@ class TokenText {
   // All of it.
   std::vector<std::int32_t> ids() const;
   // Throws the Error of `write` for a byte that the vocabulary lacks. Ids are looked at only when
-  // they are written: a corpus of words may be larger than one wants to read through.
+  // they are written: a corpus of ids may be larger than one wants to read through.
   void require_known() const;
 
  private:

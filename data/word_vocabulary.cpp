@@ -1,5 +1,7 @@
 #include "data/word_vocabulary.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <limits>
 #include <unordered_map>

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <numbers>
 
 #include "core/parallel.h"
 #include "data/corpus.h"
@@ -84,6 +85,13 @@ void eval(const EvalOptions& options) {
                corpus.name(), format_result(metric_of(unit), result.nats_per_token, 1),
                result.nats_per_token, result.tokens, name(unit), evaluation.window,
                evaluation.batch_size);
+    const auto text_bytes = static_cast<double>(corpus.text_bytes(split));
+    if (unit == Unit::pieces && evaluation.max_tokens == 0 && text_bytes > 0.0) {
+      // Comparable where perplexities are not, for they depend on how long the pieces are.
+      fmt::print("  {:.4f} bits per byte of its text\n",
+                 result.nats_per_token / std::numbers::ln2 *
+                     static_cast<double>(corpus.split(split).size()) / text_bytes);
+    }
   }
   if (!corpus.complete()) {
     fmt::print(

@@ -24,6 +24,9 @@ void run_generate(const GenerateOptions& options) {
   GenerationOptions generation = options.generation;
   generation.window = loaded.description.window;
   const Vocabulary& vocabulary = loaded.description.vocabulary;
+  check(!vocabulary.encode(options.prompt).empty(),
+        "--prompt: the model's {} leave nothing of it; give at least a word",
+        name(vocabulary.unit()));
   if (options.samples == 1) {
     print_generated(*loaded.model, vocabulary, options.prompt, generation);
   } else {
@@ -42,17 +45,15 @@ void add_generate_command(CLI::App& app) {
                    "A run folder (its best checkpoint), a checkpoint, or model.safetensors")
       ->required();
   command->add_option("--prompt", options->prompt, "Text to start from; a line break if not given");
-  command->add_option("--length", generation.length, "Bytes to write")
+  command->add_option("--length", generation.length, "Bytes, words or pieces to write")
       ->check(whole_number(0))
       ->capture_default_str();
   command
       ->add_option("--temperature", generation.sampling.temperature,
-                   "Below 1 safer, above 1 wilder; 0: always the likeliest byte")
+                   "Below 1 safer, above 1 wilder; 0: always the likeliest")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
-  command
-      ->add_option("--top-k", generation.sampling.top_k,
-                   "Only the k likeliest bytes or words; 0: all")
+  command->add_option("--top-k", generation.sampling.top_k, "Only the k likeliest; 0: all")
       ->check(whole_number(0))
       ->capture_default_str();
   command

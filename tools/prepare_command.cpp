@@ -1,9 +1,11 @@
-
 #include <chrono>
 #include <filesystem>
 
 #include "core/error.h"
 #include "data/prepare.h"
+#include "data/prepare_billion_word.h"
+#include "data/prepare_pieces.h"
+#include "data/prepare_wikitext.h"
 #include "data/prepare_words.h"
 #include "data/text_source.h"
 #include "tools/commands.h"
@@ -19,6 +21,7 @@ struct PrepareOptions {
   std::string url;
   std::string vocabulary;
   std::string unit = "bytes";
+  std::string pieces;
   std::string name;
   std::uint64_t seed = BillionWordOptions().seed;
   std::int64_t bytes = 0;
@@ -143,15 +146,19 @@ void prepare_any_text(PrepareOptions& given) {
   if (given.output.empty()) {
     given.output = (std::filesystem::path("data") / name).string();
   }
-  const auto bytes = static_cast<std::uint64_t>(given.bytes);
-  if (given.unit == "words") {
-    report(
-        prepare_word_text({source, given.output, name, bytes, given.least_count, progress_line()}),
-        given.output);
-    return;
-  }
-  check(given.least_count == 1, "--least-count is for --unit words; bytes are all known");
-  report(prepare_text({source, given.output, name, bytes, progress_line()}), given.output);
+  check(given.least_count == 1 || given.unit == "words",
+        "--least-count is for --unit words; bytes and pieces are all known");
+  check(given.pieces.empty() == (given.unit != "pieces"),
+        "--unit pieces and --sentencepiece FILE.model belong together");
+  const TextOptions text{source, given.output, name, static_cast<std::uint64_t>(given.bytes),
+                         progress_line()};
+  const auto prepare = [&] {
+    if (given.unit == "words") {
+      return prepare_words(text, given.least_count);
+    }
+    return given.unit == "pieces" ? prepare_pieces(text, given.pieces) : prepare_text(text);
+  };
+  report(prepare(), given.output);
 }
 
 void add_text(CLI::App& prepare) {
@@ -167,9 +174,11 @@ void add_text(CLI::App& prepare) {
       ->required();
   command->add_option("--output", given->output, "Folder to make; data/<name>");
   command->add_option("--name", given->name, "Of the corpus; the name of the source");
-  command->add_option("--unit", given->unit, "What a model predicts: bytes or words")
-      ->check(CLI::IsMember({"bytes", "words"}))
+  command->add_option("--unit", given->unit, "What a model predicts: bytes, words or pieces")
+      ->check(CLI::IsMember({"bytes", "words", "pieces"}))
       ->capture_default_str();
+  command->add_option("--sentencepiece", given->pieces,
+                      "With pieces: the SentencePiece model that knows them, a .model file");
   command->add_option("--bytes", given->bytes, "Take only the first so many bytes; 0: all")
       ->check(whole_number(0));
   command
@@ -184,6 +193,7 @@ Examples:
   rondo prepare text book.txt --output data/book
   rondo prepare text linux-6.1.tar.xz --bytes 100000000
   rondo prepare text book.txt --unit words --least-count 3
+  rondo prepare text book.txt --unit pieces --sentencepiece book.model
   rondo train configs/quickstart.yaml --set data.corpus=data/book --set run.folder=runs/book)");
   command->callback([given] { prepare_any_text(*given); });
 }

@@ -15,7 +15,7 @@ namespace {
 
 bool has_both_units(std::span<const RunReport> runs) {
   return std::any_of(runs.begin(), runs.end(), [&](const RunReport& run) {
-    return run.counts_words != runs.front().counts_words;
+    return run.in_perplexity != runs.front().in_perplexity;
   });
 }
 
@@ -28,7 +28,7 @@ std::string figure_text(const RunReport& run, double figure) {
   if (!std::isfinite(figure)) {
     return "";
   }
-  return fmt::format("{:.{}f}", figure, run.counts_words ? 2 : 3);
+  return fmt::format("{:.{}f}", figure, run.in_perplexity ? 2 : 3);
 }
 
 double published(double figure) { return figure > 0.0 ? figure : std::nan(""); }
@@ -150,9 +150,7 @@ std::string report_csv(std::span<const RunReport> runs) {
                       c.run.device,
                       std::string(name(c.training.precision)),
                       std::string(run.unit()),
-                      run.status == RunStatus::finished   ? "finished"
-                      : run.status == RunStatus::diverged ? "diverged"
-                                                          : "stopped",
+                      std::string(name(run.status)),
                       std::to_string(run.step),
                       std::to_string(c.training.steps),
                       raw(run.tokens),
@@ -188,12 +186,12 @@ void sort_runs(std::vector<RunReport>& runs, std::string_view key) {
 
 LinePlot dev_curves(std::span<const RunReport> runs, std::string_view x) {
   check(!runs.empty() && !has_both_units(runs),
-        "curves of bits per character and of perplexity have no axis in common; report the runs of "
-        "byte corpora and of word corpora apart");
+        "curves of bits per character and of perplexity have no axis in common; report the runs on "
+        "bytes and those on words or pieces apart");
   LinePlot plot;
-  const bool words = runs.front().counts_words;
-  plot.title = words ? "Perplexity on dev" : "Bits per character on dev";
-  plot.y_label = words ? "dev perplexity" : "dev bits per character";
+  const bool perplexity = runs.front().in_perplexity;
+  plot.title = perplexity ? "Perplexity on dev" : "Bits per character on dev";
+  plot.y_label = perplexity ? "dev perplexity" : "dev bits per character";
   double longest = 0.0;
   for (const RunReport& run : runs) {
     longest = std::max(longest, run.seconds);

@@ -12,6 +12,7 @@
 #include "tools/report.h"
 #include "tools/stop_signals.h"
 #include "trainers/lm_trainer.h"
+#include "trainers/run_lock.h"
 #include "trainers/sweep.h"
 
 namespace rondo {
@@ -80,6 +81,8 @@ std::string_view text_of(SweepRunState state) {
   switch (state) {
     case SweepRunState::fresh:
       return "to do";
+    case SweepRunState::running:
+      return "running";
     case SweepRunState::interrupted:
       return "to be resumed";
     case SweepRunState::finished:
@@ -173,7 +176,7 @@ void print_report(const Sweep& sweep) {
 void run_sweep(const SweepOptions& options) {
   const Sweep sweep = load_sweep(options.file, options.folder, options.overrides);
   std::vector<SweepRunState> states;
-  for (const SweepRun& run : sweep.runs) {
+  for (const SweepRun& run : sweep.runs) {  // of all: what is wrong is found before any is trained
     states.push_back(state_of(run));
   }
   if (options.dry_run) {
@@ -183,6 +186,7 @@ void run_sweep(const SweepOptions& options) {
   fmt::print("{}: {} runs in {}\n", sweep.name, sweep.runs.size(), sweep.folder.string());
   std::fflush(stdout);
   std::vector<std::string> failed;
+  std::vector<std::string> busy;
   bool stopped = false;
   {
     const StopSignals signals;
@@ -192,19 +196,25 @@ void run_sweep(const SweepOptions& options) {
       // Elsewhere than on a terminal, a line at every quarter shows well enough that it goes on.
       ProgressDisplay display(std::cout, terminal, {(run.config.training.steps + 3) / 4});
       const std::string head = fmt::format("[{}/{}] {}", i + 1, sweep.runs.size(), run.name);
-      if (states[i] == SweepRunState::finished) {
-        display.print_event(head + ": finished before");
-        continue;
-      }
-      if (states[i] == SweepRunState::diverged) {
-        display.print_event(head + ": diverged before; remove " + run.config.run.folder +
-                            " to try again");
-        failed.push_back(run.name);
-        continue;
-      }
-      display.print_event(head + (states[i] == SweepRunState::interrupted ? ", resumed" : ""));
       try {
-        train(run, display, signals);
+        // Asked anew: the same sweep may be at work elsewhere.
+        const SweepRunState state = state_of(run);
+        if (state == SweepRunState::finished) {
+          display.print_event(head + ": finished before");
+        } else if (state == SweepRunState::running) {
+          display.print_event(head + ": left to the process that trains it");
+          busy.push_back(run.name);
+        } else if (state == SweepRunState::diverged) {
+          display.print_event(head + ": diverged before; remove " + run.config.run.folder +
+                              " to try again");
+          failed.push_back(run.name);
+        } else {
+          display.print_event(head + (state == SweepRunState::interrupted ? ", resumed" : ""));
+          train(run, display, signals);
+        }
+      } catch (const RunIsBusy&) {
+        display.print_event("left to the process that trains it");
+        busy.push_back(run.name);
       } catch (const Error& problem) {
         display.print_event(fmt::format("failed: {}", problem.what()));
         failed.push_back(run.name);
@@ -215,6 +225,9 @@ void run_sweep(const SweepOptions& options) {
   print_report(sweep);
   if (stopped) {
     fmt::print("\nStopped; the same command goes on.\n");
+  } else if (!busy.empty()) {
+    fmt::print("\nOther processes still train {}; if one is stopped, the same command goes on.\n",
+               fmt::join(busy, ", "));
   }
   check(failed.empty(), "{} of {} runs failed: {}", failed.size(), sweep.runs.size(),
         fmt::join(failed, ", "));
@@ -249,7 +262,9 @@ A sweep names the config that runs start from, and what they differ in:
   runs:                                # or named ones, each with its own config and set
     - {name: lstm, config: ../enwik8_lstm.yaml}
 The same command goes on where it was stopped: finished runs are left as they are, interrupted ones
-resumed. A run that fails does not stop the others; the exit status then is 1.)");
+resumed. Given again while it is at work, perhaps on another device (--set run.device=cuda:1), it
+takes the runs that nobody trains yet. A run that fails does not stop the others; the exit status
+then is 1.)");
   command->callback([options] { run_sweep(*options); });
 }
 

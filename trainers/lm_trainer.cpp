@@ -10,6 +10,7 @@
 #include "trainers/config_validation.h"
 #include "trainers/config_yaml.h"
 #include "trainers/metrics_log.h"
+#include "trainers/run_lock.h"
 #include "trainers/run_recorder.h"
 #include "trainers/schedule.h"
 
@@ -23,6 +24,7 @@ const Config& checked(const Config& config) {
   validate(config);
   require_device(config);
   check(!config.run.folder.empty(), "run.folder: expected a folder to keep the run in, found none");
+  require_idle(config.run.folder);  // before memory is taken for nothing
   set_num_threads(static_cast<int>(config.run.threads));
   flush_denormals();
   return config;
@@ -74,14 +76,15 @@ LmTrainer::LmTrainer(const Config& config, bool resume) try
       corpus_(Corpus::open(config.data.corpus)),
       stepper_(config_, corpus_),
       checkpoints_(folder_ / "checkpoints") {
+  // Found out now, not at the first evaluation or save, when steps would be lost.
+  require_enough_dev(config_, corpus_);
+  make_folder(folder_ / "checkpoints");
+  lock_ = lock_run(folder_);
   const auto last = checkpoints_.last();
   check(resume || !last,
         "{} already holds a run (saved at {}); continue it with --resume, or choose another folder "
         "with --set run.folder=...",
         folder_.string(), last ? last->filename().string() : "");
-  // Found out now, not at the first evaluation or save, when steps would be lost.
-  require_enough_dev(config_, corpus_);
-  make_folder(folder_ / "checkpoints");
   if (last) {
     resume_from(load_checkpoint(*last, CheckpointChoice::last));
   }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/file.h"
 #include "data/corpus.h"
 #include "trainers/checkpoint.h"
 #include "trainers/config.h"
@@ -72,7 +73,9 @@ class LmTrainer {
   // (from the start if there is none). Without `resume`, a folder that already holds checkpoints is
   // an Error: nothing saved is overwritten. Throws Error, too, for a config that does not hold
   // (trainers/config_validation.h), for data too short for it, and for a checkpoint of another
-  // model, corpus, batch_size or unroll.
+  // model, corpus, batch_size or unroll. The folder is this trainer's as long as it lives: throws
+  // RunIsBusy (trainers/run_lock.h) if it is another's. From then on this thread takes denormal
+  // numbers as 0 (core/parallel.h).
   LmTrainer(const Config& config, bool resume);
   ~LmTrainer();
 
@@ -120,6 +123,7 @@ class LmTrainer {
 
   Config config_;
   std::filesystem::path folder_;
+  std::optional<FileLock> lock_;  // of the folder
   Corpus corpus_;
   LmStepper stepper_;
   CheckpointFolder checkpoints_;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "core/base64.h"
 #include "trainers/config_yaml.h"
 
 namespace rondo {
@@ -11,16 +12,27 @@ namespace {
 constexpr const char* kFormat = "rondo-language-model";
 constexpr const char* kVersion = "1";
 
-// Byte values as a JSON list; words one a line, so that a large vocabulary is read quickly.
+// Byte values as a JSON list; words one a line, so that a large vocabulary is read quickly; a
+// SentencePiece model in base64.
 std::string vocabulary_text(const Vocabulary& vocabulary) {
-  return vocabulary.unit() == Unit::words ? vocabulary.words().lines()
-                                          : nlohmann::json(vocabulary.bytes().bytes()).dump();
+  switch (vocabulary.unit()) {
+    case Unit::bytes:
+      return nlohmann::json(vocabulary.bytes().bytes()).dump();
+    case Unit::words:
+      return vocabulary.words().lines();
+    case Unit::pieces:
+      return to_base64(vocabulary.pieces().model());
+  }
+  fail("[vocabulary_text] an unknown unit");
 }
 
 // What vocabulary_text wrote. Files from before there were words do not tell the unit.
 Vocabulary parse_vocabulary(const std::string& unit, const std::string& text) {
   if (unit == name(Unit::words)) {
     return WordVocabulary::from_lines(text);
+  }
+  if (unit == name(Unit::pieces)) {
+    return PieceVocabulary::from_model(from_base64(text));
   }
   check(unit == name(Unit::bytes), "the vocabulary is one of '{}', which this Rondo does not know",
         unit);
@@ -74,6 +86,8 @@ ModelDescription from_metadata(const std::map<std::string, std::string>& metadat
   const std::string& vocabulary = text("vocabulary");
   const std::string& window = text("window");
   const std::string& corpus = text("corpus");
+  check(unit != name(Unit::pieces) || has_sentencepiece(), "{}: it predicts pieces of words: {}",
+        file.string(), kNoSentencePiece);
   try {
     return {std::move(config), parse_vocabulary(unit, vocabulary), parse_window(window), corpus};
   } catch (const std::exception& problem) {

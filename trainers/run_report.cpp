@@ -13,6 +13,7 @@
 #include "trainers/checkpoint.h"
 #include "trainers/config_yaml.h"
 #include "trainers/metrics_log.h"
+#include "trainers/run_lock.h"
 
 namespace rondo {
 namespace {
@@ -63,7 +64,7 @@ Ending read_records(RunReport& run, std::span<const MetricsRecord> records) {
   Ending ending;
   for (const MetricsRecord& record : records) {
     const double nats = record.number("nats_per_token");
-    run.counts_words = run.counts_words || !std::isnan(record.number("ppl"));
+    run.in_perplexity = run.in_perplexity || !std::isnan(record.number("ppl"));
     if (record.kind == "train") {
       run.tokens = known(record.number("tokens"), run.tokens);
       run.seconds = known(record.number("seconds"), run.seconds);
@@ -118,6 +119,9 @@ std::int64_t read_checkpoint(RunReport& run, const fs::path& checkpoint) {
 }
 
 RunStatus status_of(const RunReport& run, std::int64_t saved_step, const Ending& ending) {
+  if (is_training(run.folder)) {
+    return RunStatus::running;
+  }
   if (ending.diverged) {
     return RunStatus::diverged;
   }
@@ -175,8 +179,22 @@ std::string_view take_number(std::string_view& text) {
 
 }  // namespace
 
+std::string_view name(RunStatus status) {
+  switch (status) {
+    case RunStatus::finished:
+      return "finished";
+    case RunStatus::stopped:
+      return "stopped";
+    case RunStatus::running:
+      return "running";
+    case RunStatus::diverged:
+      return "diverged";
+  }
+  return "";
+}
+
 double RunReport::figure(double nats) const {
-  return counts_words ? std::exp(nats) : nats / std::numbers::ln2;
+  return in_perplexity ? std::exp(nats) : nats / std::numbers::ln2;
 }
 
 std::string RunReport::status_text() const {
@@ -186,9 +204,11 @@ std::string RunReport::status_text() const {
     case RunStatus::diverged:
       return fmt::format("diverged at step {}", step);
     case RunStatus::stopped:
+    case RunStatus::running:
       break;
   }
-  return fmt::format("step {} of {}", step, config.training.steps);
+  return fmt::format("{}step {} of {}", status == RunStatus::running ? "running, " : "", step,
+                     config.training.steps);
 }
 
 RunReport read_run(const fs::path& folder) {

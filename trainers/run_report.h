@@ -23,17 +23,21 @@ struct DevPoint {
 
 enum class RunStatus {
   finished,  // all steps are done and, with evaluation.test_at_end, the test result is there
-  stopped,   // or still going on: a folder does not tell
+  stopped,
+  running,   // a trainer has it in hand
   diverged,  // its numbers were no longer finite
 };
+
+// "finished", "stopped", "running" or "diverged"
+std::string_view name(RunStatus status);
 
 struct RunReport {
   std::string name;  // of its folder
   std::filesystem::path folder;
   Config config;
   RunStatus status = RunStatus::stopped;
-  std::int64_t step = 0;      // the last of which the folder knows
-  bool counts_words = false;  // figures are perplexity of words, not bits per character
+  std::int64_t step = 0;       // the last of which the folder knows
+  bool in_perplexity = false;  // figures are perplexity, not bits per character
 
   std::optional<std::int64_t> parameters;  // nothing without a checkpoint
   double tokens = 0.0;                     // predictions trained on
@@ -48,8 +52,8 @@ struct RunReport {
   // Nats per token as the run's figure: bits per character or perplexity. NaN stays NaN.
   double figure(double nats) const;
   // "BPC" or "ppl"
-  std::string_view unit() const { return counts_words ? "ppl" : "BPC"; }
-  // "finished", "step 120 of 400", "diverged at step 120"
+  std::string_view unit() const { return in_perplexity ? "ppl" : "BPC"; }
+  // "finished", "step 120 of 400", "running, step 120 of 400", "diverged at step 120"
   std::string status_text() const;
 };
 

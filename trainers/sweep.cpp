@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "trainers/checkpoint.h"
 #include "trainers/config_fields.h"
+#include "trainers/run_lock.h"
 #include "trainers/yaml_document.h"
 
 namespace rondo {
@@ -328,6 +329,9 @@ SweepRunState state_of(const SweepRun& run) {
         "{} holds a run with other settings: {}; give the sweep another folder with --folder, or "
         "move that run away",
         folder.string(), fmt::join(different, ", "));
+  if (is_training(folder)) {
+    return SweepRunState::running;
+  }
   const fs::path metrics = folder / "metrics.jsonl";
   if (!fs::exists(metrics, code) || fs::file_size(metrics, code) == 0) {
     return SweepRunState::interrupted;
@@ -337,6 +341,8 @@ SweepRunState state_of(const SweepRun& run) {
       return SweepRunState::finished;
     case RunStatus::diverged:
       return SweepRunState::diverged;
+    case RunStatus::running:  // since a moment ago
+      return SweepRunState::running;
     case RunStatus::stopped:
       break;
   }

@@ -47,7 +47,7 @@ struct Sweep {
 Sweep load_sweep(const std::filesystem::path& file, std::filesystem::path folder = {},
                  std::span<const std::string> overrides = {});
 
-enum class SweepRunState { fresh, interrupted, finished, diverged };
+enum class SweepRunState { fresh, running, interrupted, finished, diverged };
 
 // How far a run's folder is. Throws Error when it holds a run with other settings, naming up to
 // five of them, but for where it runs (run.device, run.threads) and what was published; and when

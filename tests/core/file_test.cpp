@@ -103,3 +103,23 @@ TEST_CASE("make_folder makes parents and explains what is in the way", "[core][f
   REQUIRE_THAT(error_of([&] { sync_folder(folder.path() / "none"); }),
                ContainsSubstring("cannot open folder"));
 }
+
+TEST_CASE("a file lock has one holder at a time", "[core][file]") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "lock";
+  REQUIRE_FALSE(FileLock::is_taken(path));
+  {
+    std::optional<FileLock> lock = FileLock::take(path);
+    REQUIRE(lock);
+    REQUIRE(FileLock::is_taken(path));
+    REQUIRE_FALSE(FileLock::take(path));
+    const FileLock moved = std::move(*lock);
+    lock.reset();
+    REQUIRE(FileLock::is_taken(path));  // neither that reset nor asking lets go of it
+    REQUIRE(FileLock::is_taken(path));
+  }
+  REQUIRE_FALSE(FileLock::is_taken(path));
+  REQUIRE(FileLock::take(path));
+  REQUIRE_THAT(error_of([&] { FileLock::take(folder / "missing/lock"); }),
+               ContainsSubstring("cannot open") && ContainsSubstring("missing/lock"));
+}

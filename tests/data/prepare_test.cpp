@@ -357,3 +357,50 @@ TEST_CASE("a full disk is noticed before anything is written", "[data][prepare]"
                }),
                ContainsSubstring(folder.path().string()) && ContainsSubstring("free some space"));
 }
+
+TEST_CASE("a corpus of another version of Rondo is not written over", "[data][prepare]") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "text", sample_text(4000));
+  const TextOptions options{folder / "text", folder / "corpus"};
+  prepare_text(options);
+  std::string manifest = read_bytes(manifest_path(options.output));
+  const std::string version = "\"version\": 1";
+  REQUIRE(manifest.find(version) != std::string::npos);
+  manifest.replace(manifest.find(version), version.size(), "\"version\": 2");
+  write_bytes(manifest_path(options.output), manifest);
+  REQUIRE_THAT(error_of([&] { prepare_text(options); }),
+               ContainsSubstring("version 2") && ContainsSubstring("another folder"));
+  REQUIRE(read_bytes(manifest_path(options.output)) == manifest);
+}
+
+TEST_CASE("the files below a folder are one text, in the order of their paths", "[data][prepare]") {
+  const TemporaryFolder folder;
+  make_folder(folder / "tree" / "b");
+  make_folder(folder / "elsewhere");
+  write_bytes(folder / "tree" / "c", std::string(400, 'c'));
+  write_bytes(folder / "tree" / "a", std::string(700, 'a'));
+  write_bytes(folder / "tree" / "b" / "b", std::string(500, 'b'));
+  write_bytes(folder / "elsewhere" / "d", std::string(500, 'd'));
+  std::filesystem::create_symlink(folder / "elsewhere" / "d", folder / "tree" / "aa");
+  std::filesystem::create_directory_symlink(folder / "elsewhere", folder / "tree" / "bb");
+  std::filesystem::create_symlink(folder / "tree" / "loop", folder / "tree" / "loop");
+  const std::string whole = std::string(700, 'a') + std::string(500, 'b') + std::string(400, 'c');
+  const auto prepared_text = [&](std::uint64_t bytes, std::size_t files) {
+    std::filesystem::remove_all(folder / "corpus");
+    const PreparedCorpus prepared = prepare_text({folder / "tree", folder / "corpus", "", bytes});
+    REQUIRE(prepared.files == files);
+    std::string text;
+    for (const Split split : kSplits) {
+      text += read_bytes(split_path(folder / "corpus", split, Unit::bytes));
+    }
+    return text;
+  };
+  REQUIRE(prepared_text(0, 3) == whole);
+  REQUIRE(prepared_text(1100, 2) == whole.substr(0, 1100));
+  REQUIRE(prepared_text(5000, 3) == whole);
+  make_folder(folder / "empty");
+  REQUIRE_THAT(error_of([&] {
+                 prepare_text({folder / "empty", folder / "corpus2", "", 0});
+               }),
+               ContainsSubstring("a folder without files"));
+}

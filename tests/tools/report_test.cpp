@@ -19,7 +19,7 @@ RunReport run_of(const std::string& name, double test_nats, bool words = false) 
   RunReport run;
   run.name = name;
   run.folder = "runs/" + name;
-  run.counts_words = words;
+  run.in_perplexity = words;
   run.config.training.steps = 100;
   run.step = 40;
   run.parameters = 42345815;

@@ -81,6 +81,30 @@ TEST_CASE("a sweep that was stopped goes on to the same end", "[tools][cli]") {
   REQUIRE(place.weights("lr=2e-3") == place.last("run"));
 }
 
+TEST_CASE("a sweep given twice shares its runs", "[tools][cli]") {
+  const SweepPlace place;
+  const Words settings{"--set", "training.steps=20000", "--set", "evaluation.every=20000"};
+  Words words = place.sweep(settings);
+  words.insert(words.begin(), RONDO_BINARY);
+  Process first(words);
+  REQUIRE(first.wait_for("[1/2] lr=1e-3\nstep 1/"));
+  Process second(words);
+  REQUIRE(
+      second.wait_for("[1/2] lr=1e-3: left to the process that trains it\n[2/2] lr=2e-3\nstep 1/"));
+  REQUIRE_THAT(
+      output_of(place.sweep({"--dry-run", settings[0], settings[1], settings[2], settings[3]})),
+      ContainsSubstring("running"));
+  REQUIRE_THAT(failure_of({"train", place.path("tiny.yaml"), "--resume", "--set",
+                           "run.folder=" + place.path("runs/lr=1e-3")}),
+               ContainsSubstring("is being trained by another process"));
+  for (Process* process : {&first, &second}) {
+    process->signal(SIGTERM);
+    const ProcessResult result = process->finish();
+    INFO(result.out << result.err);
+    REQUIRE(result.exit_code == 0);
+  }
+}
+
 TEST_CASE("a run that fails does not stop a sweep", "[tools][cli]") {
   const SweepPlace place("  optimizer.lr: [1e30, 1e-3]\n");
   const ProcessResult first = rondo_does(place.sweep());

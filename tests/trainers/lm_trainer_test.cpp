@@ -257,9 +257,8 @@ TEST_CASE("a finished run that is resumed comes to the same results", "[trainers
   const TrainingSummary first = runs.train(config);
   const std::string log = read_bytes(runs.path("run") / "metrics.jsonl");
 
-  LmTrainer trainer(config, true);
   Witness witness;
-  const TrainingSummary again = trainer.run(witness, never);
+  const TrainingSummary again = LmTrainer(config, true).run(witness, never);
   REQUIRE(witness.steps.empty());
   REQUIRE(witness.saves.empty());
   REQUIRE(witness.evaluations.size() == 2);

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "tests/support/tiny_runs.h"
+#include "trainers/run_lock.h"
 
 using namespace rondo;
 using namespace rondo::testing;
@@ -181,4 +182,22 @@ TEST_CASE("a folder says how far its run is, if it is the same run", "[trainers]
 
   std::filesystem::remove(runs.path("run") / "config.yaml");
   REQUIRE_THROWS_WITH(state_of(run), ContainsSubstring("holds checkpoints but no config.yaml"));
+}
+
+TEST_CASE("a run in hand is left alone, and told of as running", "[trainers][sweep]") {
+  const TinyRuns runs;
+  const SweepRun run{"run", {}, runs.config("run")};
+  runs.train(run.config, false, 5);
+  {
+    const LmTrainer trainer(run.config, true);
+    REQUIRE(state_of(run) == SweepRunState::running);
+    REQUIRE(read_run(runs.path("run")).status_text() == "running, step 5 of 12");
+    REQUIRE_THROWS_AS(LmTrainer(run.config, true), RunIsBusy);
+    REQUIRE_THROWS_WITH(LmTrainer(run.config, true),
+                        ContainsSubstring("is being trained by another process") &&
+                            ContainsSubstring("choose another folder"));
+  }
+  REQUIRE(state_of(run) == SweepRunState::interrupted);
+  runs.train(run.config, true);
+  REQUIRE(state_of(run) == SweepRunState::finished);
 }

@@ -1,11 +1,15 @@
-// Training on words, end to end: what the run folder, the model file and a resumed run make of
-// them.
+// Training on words and on pieces of words, end to end: what the run folder, the model file and a
+// resumed run make of them.
 #include <cmath>
 
+#include "data/prepare_pieces.h"
 #include "data/prepare_words.h"
 #include "models/generation.h"
 #include "tests/support/tiny_runs.h"
 #include "trainers/learning_curve.h"
+#ifdef RONDO_TEST_SENTENCEPIECE
+#include "tests/support/piece_model.h"
+#endif
 
 using namespace rondo;
 using namespace rondo::testing;
@@ -32,7 +36,7 @@ struct WordRuns : TinyRuns {
     for (const int factor : {1, 3}) {
       const std::string name = fmt::format("words{}", factor);
       write_words(path(name), factor);
-      prepare_word_text({path(name), path(name + "_corpus"), "words"});
+      prepare_words({path(name), path(name + "_corpus"), "words"});
     }
   }
   Config word_config(const std::string& name) const {
@@ -111,3 +115,38 @@ TEST_CASE("a run is not resumed on another text of equal size", "[trainers][word
   REQUIRE_THAT(error_of([&] { runs.train(config, true); }),
                ContainsSubstring("another text") && ContainsSubstring("though as long"));
 }
+
+#ifdef RONDO_TEST_SENTENCEPIECE
+TEST_CASE("a model of pieces is saved with its pieces", "[trainers][pieces]") {
+  const WordRuns runs;
+  const std::string model = train_piece_model(piece_lines(), 20);
+  write_bytes(runs.path("pieces.model"), model);
+  std::string text;
+  for (const std::string& line : piece_lines()) {
+    text += line + "\n";
+  }
+  write_bytes(runs.path("pieces.txt"), text);
+  prepare_pieces({runs.path("pieces.txt"), runs.path("pieces_corpus")}, runs.path("pieces.model"));
+  Config config = runs.word_config("run");
+  config.data.corpus = runs.path("pieces_corpus").string();
+  runs.train(config);
+  for (const MetricsRecord& record : read_metrics(runs.path("run") / "metrics.jsonl")) {
+    INFO(record.kind << " at " << record.step);
+    REQUIRE(record.number("ppl") == Approx(std::exp(record.number("nats_per_token"))));
+  }
+
+  const LoadedModel loaded = load_model(load_checkpoint(runs.path("run")), test_device());
+  const Vocabulary& vocabulary = loaded.description.vocabulary;
+  const Corpus corpus = Corpus::open(config.data.corpus);
+  REQUIRE(vocabulary == corpus.vocabulary());
+  REQUIRE(vocabulary.pieces().model() == model);
+  std::vector<std::int32_t> ids = vocabulary.encode("the cat");
+  std::string grown = "the cat";
+  generate(*loaded.model, ids, {{}, 20, 8, 1}, [&](std::int32_t id) {
+    grown += vocabulary.text_after(ids.back(), id);
+    ids.push_back(id);
+    return true;
+  });
+  REQUIRE(vocabulary.decode(ids) == grown);
+}
+#endif
