@@ -34,7 +34,7 @@ TEST_CASE("a stream's words are those of its blocks in turn", "[core][random]") 
   }
 }
 
-TEST_CASE("unit_float covers [0, 1) and rounds down", "[core][random]") {
+TEST_CASE("unit_float covers 0 to below 1 and rounds down", "[core][random]") {
   REQUIRE(unit_float(0) == 0.0F);
   REQUIRE(unit_float(0xff) == 0.0F);
   REQUIRE(unit_float(0x80000000) == 0.5F);
