@@ -7,6 +7,9 @@
 #include <string_view>
 #include <system_error>
 
+#include <poll.h>
+#include <unistd.h>
+
 #include "core/error.h"
 #include "core/log.h"
 #include "core/parallel.h"
@@ -29,11 +32,20 @@ void ignore_write_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// What is still buffered goes out now, where a failure can be told.
+// Whether standard output is a pipe whose reader has gone away.
+bool nobody_reads() {
+  pollfd output{STDOUT_FILENO, 0, 0};
+  return ::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
+}
+
+// What is still buffered goes out now, where a failure can be told; one on the way, which did not
+// stop a training run, is told as well.
 void flush_output() {
   if (std::fflush(stdout) != 0) {
     throw std::system_error(errno, std::generic_category(), "cannot write the output");
   }
+  rondo::check(std::ferror(stdout) == 0 || nobody_reads(),
+               "some of the output could not be written; look for room where it goes");
 }
 
 // Through stdio, which does not throw: nobody may be left to read it.

@@ -269,6 +269,20 @@ TEST_CASE("output that cannot be written is an error", "[tools][cli]") {
   const ProcessResult result = shell("rondo settings > /dev/full");
   REQUIRE(result.exit_code == 1);
   REQUIRE_THAT(result.err, ContainsSubstring("No space left on device"));
+
+  // A run is trained to its end all the same.
+  const Workplace place;
+  const ProcessResult trained =
+      shell("rondo train " + shell_quoted(place.config()) + " > /dev/full");
+  REQUIRE(trained.exit_code == 1);
+  REQUIRE_THAT(trained.err, ContainsSubstring("cannot write the output") ||
+                                ContainsSubstring("could not be written"));
+  REQUIRE_THAT(output_of({"info", place.path("run")}), ContainsSubstring("step        8"));
+  // Nobody who reads is no error.
+  const ProcessResult unread =
+      shell("rondo train " + shell_quoted(place.config()) +
+            " --set run.folder=" + shell_quoted(place.path("unread")) + " | true");
+  REQUIRE(unread.err.empty());
 }
 
 TEST_CASE("a stopped run saves, and its advice resumes it to the same end", "[tools][cli]") {
