@@ -97,7 +97,8 @@ TEST_CASE("no position sees a later one", "[models][language_model]") {
   Generator generator(3);
   const Tensor ids = random_ids({10, kBatch}, kVocabulary, generator);
   const Tensor changed = ids.clone();
-  for (std::int32_t& id : changed.narrow(7, 1).values<std::int32_t>()) {
+  Tensor at_seven = changed.narrow(7, 1);
+  for (std::int32_t& id : at_seven.values<std::int32_t>()) {
     id = (id + 1) % kVocabulary;
   }
   for (const ModelConfig& config : stateful_configs()) {
