@@ -62,7 +62,7 @@ TEST_CASE("Every thread of every block runs once, in an order that can be fixed"
 
 __global__ void write_turns(int* turns, int* turn) { turns[threadIdx.x] = atomicAdd(turn, 1); }
 
-TEST_CASE("Left alone, launches take the three orders in turn; the environment fixes one") {
+TEST_CASE("Left alone, launches take the three orders in turn, and the environment fixes one") {
   const auto run = [] {
     Buffer<int> turns(64);
     Buffer<int> turn(std::vector<int>{0});
@@ -118,7 +118,7 @@ __global__ void sum_by_halves(const float* values, float* sums) {
   }
 }
 
-TEST_CASE("A reduction gives the same under every order; without its barrier it does not") {
+TEST_CASE("A reduction gives the same under every order, and without its barrier does not") {
   std::vector<float> values(4 * 256);
   std::iota(values.begin(), values.end(), 1.0F);
   const Buffer<float> input(values);
