@@ -40,13 +40,7 @@ Corpus::Corpus(std::string name, Splits splits, Vocabulary vocabulary, bool comp
       vocabulary_(std::move(vocabulary)),
       complete_(complete),
       owner_(std::move(owner)),
-      train_sha256_(std::move(train_sha256)) {
-  for (const Split split : kSplits) {
-    text_bytes_[index(split)] = vocabulary_.unit() == Unit::bytes
-                                    ? static_cast<std::uint64_t>(splits_[index(split)].size())
-                                    : 0;
-  }
-}
+      train_sha256_(std::move(train_sha256)) {}
 
 Corpus Corpus::open(const std::string& name_or_folder) {
   return name_or_folder == "builtin" ? builtin() : open_folder(name_or_folder);

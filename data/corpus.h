@@ -25,12 +25,11 @@ class Corpus {
                      std::string_view test);
 
   const TokenText& split(Split split) const { return splits_[index(split)]; }
-  // How many bytes the text of a split has, of which pieces are longer ones; 0 where that is not
-  // known: for words.
-  std::uint64_t text_bytes(Split split) const { return text_bytes_[index(split)]; }
   // The same with the ids of a model's vocabulary. Bytes may come from another corpus, as long as
   // the model knows them. Throws Error when it is of another unit, or has other words or pieces.
   TokenText split(Split split, const Vocabulary& vocabulary) const;
+  // The bytes of the text that a split's pieces were made from; 0 for bytes and words.
+  std::uint64_t text_bytes(Split split) const { return text_bytes_[index(split)]; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
   const std::string& name() const { return name_; }
   // False for a corpus prepared from only a part of a published text: its figures are not to be

@@ -60,8 +60,7 @@ Unit parse_format(const std::string& format) {
   }
   throw UnsupportedCorpus(
       fmt::format("its format is \"{}\"; expected one of {}: use a newer Rondo, or prepare the "
-                  "corpus in another "
-                  "folder",
+                  "corpus in another folder",
                   format, fmt::join(known, ", ")));
 }
 
@@ -93,7 +92,7 @@ CorpusManifest parse(const std::filesystem::path& folder, const json& document) 
         .tokens = unit == Unit::bytes ? bytes : record.at("tokens").get<std::uint64_t>(),
         .bytes = bytes,
         .sha256 = record.at("sha256").get<std::string>(),
-        .text_bytes = unit == Unit::bytes ? bytes : record.value("text_bytes", std::uint64_t{0})};
+        .text_bytes = record.value("text_bytes", std::uint64_t{0})};
   }
   return manifest;
 }

@@ -23,7 +23,7 @@ struct SplitRecord {
   std::uint64_t tokens = 0;  // bytes, words or pieces
   std::uint64_t bytes = 0;   // of the file
   std::string sha256;        // of the file, in hexadecimal
-  // Of the text that pieces were made from, line ends included; 0: not known.
+  // Of the text that pieces were made from, line ends included; 0 for other units.
   std::uint64_t text_bytes = 0;
 };
 

@@ -86,7 +86,7 @@ void eval(const EvalOptions& options) {
                result.nats_per_token, result.tokens, name(unit), evaluation.window,
                evaluation.batch_size);
     const auto text_bytes = static_cast<double>(corpus.text_bytes(split));
-    if (unit == Unit::pieces && evaluation.max_tokens == 0 && text_bytes > 0.0) {
+    if (text_bytes > 0.0 && evaluation.max_tokens == 0) {
       // Comparable where perplexities are not, for they depend on how long the pieces are.
       fmt::print("  {:.4f} bits per byte of its text\n",
                  result.nats_per_token / std::numbers::ln2 *

@@ -84,7 +84,7 @@ void add_report_command(CLI::App& app) {
   rondo report runs/a runs/b --format markdown
   rondo report runs --curves curves.png --x hours --log-x --title "Enwik8, 42M"
 hours: of training and evaluation. dev: of the best checkpoint on all of dev, or the best evaluation
-on the way while there is none. A run that is going on shows the step it is at, like a stopped one.
+on the way while there is none. A run that is going on is shown as running, with its step.
 On a narrow terminal, columns go in this order: published cost, tokens/s, tokens, hours, parameters,
 what was published for dev, for test, dev; then names are shortened. Markdown and CSV have everything.
 PNG needs the program rsvg-convert (Debian and Ubuntu: librsvg2-bin).)");

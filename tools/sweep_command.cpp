@@ -262,9 +262,8 @@ A sweep names the config that runs start from, and what they differ in:
   runs:                                # or named ones, each with its own config and set
     - {name: lstm, config: ../enwik8_lstm.yaml}
 The same command goes on where it was stopped: finished runs are left as they are, interrupted ones
-resumed. Given again while it is at work, perhaps on another device (--set run.device=cuda:1), it
-takes the runs that nobody trains yet. A run that fails does not stop the others; the exit status
-then is 1.)");
+resumed. Given again while it is at work, it takes the runs that nobody trains yet. A run that fails
+does not stop the others; the exit status then is 1.)");
   command->callback([options] { run_sweep(*options); });
 }
 
