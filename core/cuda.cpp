@@ -218,6 +218,51 @@ double Event::seconds_since(const Event& earlier) const {
   return milliseconds * 1e-3;
 }
 
+namespace {
+
+cudaGraphExec_t native_graph(void* graph) { return static_cast<cudaGraphExec_t>(graph); }
+
+}  // namespace
+
+Graph::Graph(Stream stream, const std::function<void()>& work) {
+  // Other threads may do meanwhile what they like.
+  check_call("graph", cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t recorded = nullptr;
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(native(stream), &recorded);  // or the stream would do nothing any more
+    if (recorded != nullptr) {
+      cudaGraphDestroy(recorded);
+    }
+    cudaGetLastError();
+    throw;
+  }
+  check_call("graph", cudaStreamEndCapture(native(stream), &recorded));
+  cudaGraphExec_t graph = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&graph, recorded, 0);
+  cudaGraphDestroy(recorded);
+  check_call("graph", status);
+  handle_ = graph;
+}
+
+Graph::~Graph() {
+  if (handle_ != nullptr) {
+    cudaGraphExecDestroy(native_graph(handle_));
+  }
+}
+
+Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+
+Graph& Graph::operator=(Graph&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+void Graph::launch(Stream stream) const {
+  check_call("graph", cudaGraphLaunch(native_graph(handle_), native(stream)));
+}
+
 void* allocate(int index, std::size_t bytes) {
   make_current(index);
   // A step that is being captured into a graph may still need a new block.

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/device.h"
@@ -99,6 +100,24 @@ class Event {
   bool reached() const;
   // Seconds between the points of two timed events, both reached.
   double seconds_since(const Event& earlier) const;
+
+ private:
+  void* handle_ = nullptr;
+};
+
+// Work of a stream, recorded so that the CPU can start it with one call. Moves, does not copy.
+class Graph {
+ public:
+  // Calls `work`, which puts its work on `stream` and nothing else; it is recorded, not done.
+  // Kernels get the arguments of this time, pointers too, whenever they run again. Whoever waits
+  // for the stream meanwhile, or copies from or to pageable memory, gets an Error.
+  Graph(Stream stream, const std::function<void()>& work);
+  ~Graph();
+  Graph(Graph&& other) noexcept;
+  Graph& operator=(Graph&& other) noexcept;
+
+  // Puts the work on the stream.
+  void launch(Stream stream) const;
 
  private:
   void* handle_ = nullptr;

@@ -6,7 +6,8 @@
 // eight warps take the products of two keys with q, the first warp their softmax, and then a thread
 // sums a column of the values, its 16 loads under way together. A second kernel weighs the results
 // of the pieces by their shares of all exponentials, a thread a column; they are one sixteenth of
-// the values. Both go by sizes alone, in a fixed order.
+// the values. Both go by sizes alone, in a fixed order. There are blocks for all slots, and those
+// of slots without a position end at once: how many positions there are only the device knows.
 #include "cuda_kernels/attention_step.h"
 
 #include <limits>
@@ -20,7 +21,8 @@ constexpr int kPiece = static_cast<int>(kAttentionStepPiece);
 constexpr int kThreads = 256;
 static_assert(kPiece == 2 * (kThreads / kWarpSize), "a warp takes two keys");
 
-__global__ void attention_store_kernel(AttentionStore store) {
+// The thread's element of kv, into the slots from `first_slot`.
+__device__ void store_element(const AttentionStore& store, std::int64_t first_slot) {
   const std::int64_t size = store.heads * store.head_size;
   const std::int64_t i = first_item();
   if (i >= store.positions * store.streams * 2 * size) {
@@ -32,9 +34,35 @@ __global__ void attention_store_kernel(AttentionStore store) {
   const std::int64_t from = store.one_for_all ? position : position * store.streams + s;
   const bool is_key = column < size;
   const std::int64_t head = (is_key ? column : column - size) / store.head_size;
-  const std::int64_t row = (s * store.heads + head) * store.slots + store.first_slot + position;
+  const std::int64_t row = (s * store.heads + head) * store.slots + first_slot + position;
   float* to = is_key ? store.keys : store.values;
   to[row * store.head_size + column % store.head_size] = store.kv[from * 2 * size + column];
+}
+
+__global__ void attention_fill_kernel(AttentionStore store) {
+  store_element(store, 0);
+  if (first_item() == 0) {
+    *store.count = {store.positions, 0};
+  }
+}
+
+__global__ void attention_append_kernel(AttentionStore store) {
+  const std::int64_t positions = store.count->positions;
+  store_element(store, positions % store.slots);
+  __syncthreads();
+  // All threads of this block have read the count. The last block to get here raises it.
+  if (threadIdx.x == 0 && atomicAdd(&store.count->blocks_done, 1U) == gridDim.x - 1) {
+    *store.count = {positions + 1, 0};
+  }
+}
+
+__global__ void attention_replace_newest_kernel(AttentionStore store) {
+  store_element(store, (store.count->positions - 1) % store.slots);
+}
+
+// Of the positions counted, those that are kept.
+__device__ std::int64_t kept_positions(const AttentionCount& count, std::int64_t slots) {
+  return min(count.positions, slots);
 }
 
 template <bool vectors>
@@ -44,7 +72,11 @@ __global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep
   const int warp = warp_index();
   const std::int64_t row = blockIdx.x / step.pieces;
   const std::int64_t begin = blockIdx.x % step.pieces * kPiece;
-  const int count = static_cast<int>(min(static_cast<std::int64_t>(kPiece), step.filled - begin));
+  const std::int64_t kept = kept_positions(*step.count, step.slots);
+  if (begin >= kept) {
+    return;  // with the whole block
+  }
+  const int count = static_cast<int>(min(static_cast<std::int64_t>(kPiece), kept - begin));
   const std::int64_t first = (row * step.slots + begin) * step.head_size;
 
   if (2 * warp < count) {
@@ -58,7 +90,8 @@ __global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep
     if (lane < 2) {
       float score = step.scale * (lane == 0 ? scores[0][0] : scores[1][0]);
       if (step.distance_scores != nullptr && 2 * warp + lane < count) {
-        const std::int64_t distance = step.newest - (begin + 2 * warp + lane);
+        const std::int64_t newest = (step.count->positions - 1) % step.slots;
+        const std::int64_t distance = newest - (begin + 2 * warp + lane);
         score += step.distance_scores[row * step.slots +
                                       (distance < 0 ? distance + step.slots : distance)];
       }
@@ -98,15 +131,16 @@ __global__ void combine_pieces_kernel(AttentionStep step) {
     return;
   }
   const std::int64_t row = i / step.head_size;
+  const std::int64_t pieces = (kept_positions(*step.count, step.slots) + kPiece - 1) / kPiece;
   const float* log_sums = step.log_sums + row * step.pieces;
   const float* partial = step.partial + row * step.pieces * step.head_size + i % step.head_size;
   float largest = log_sums[0];
-  for (std::int64_t piece = 1; piece < step.pieces; ++piece) {
+  for (std::int64_t piece = 1; piece < pieces; ++piece) {
     largest = fmaxf(largest, log_sums[piece]);
   }
   float total = 0.0F;
   float sum = 0.0F;
-  for (std::int64_t piece = 0; piece < step.pieces; ++piece) {
+  for (std::int64_t piece = 0; piece < pieces; ++piece) {
     const float share = expf(log_sums[piece] - largest);
     total += share;
     sum = fmaf(share, partial[piece * step.head_size], sum);
@@ -116,9 +150,25 @@ __global__ void combine_pieces_kernel(AttentionStep step) {
 
 }  // namespace
 
-void attention_store(const AttentionStore& store, Stream stream) {
-  const std::int64_t count = store.positions * store.streams * 2 * store.heads * store.head_size;
-  launch("attention_store", attention_store_kernel, grid_over(count), stream, store);
+namespace {
+
+Grid grid_of(const AttentionStore& store) {
+  return grid_over(store.positions * store.streams * 2 * store.heads * store.head_size);
+}
+
+}  // namespace
+
+void attention_fill(const AttentionStore& store, Stream stream) {
+  launch("attention_fill", attention_fill_kernel, grid_of(store), stream, store);
+}
+
+void attention_append(const AttentionStore& store, Stream stream) {
+  launch("attention_append", attention_append_kernel, grid_of(store), stream, store);
+}
+
+void attention_replace_newest(const AttentionStore& store, Stream stream) {
+  launch("attention_replace_newest", attention_replace_newest_kernel, grid_of(store), stream,
+         store);
 }
 
 void attention_step(const AttentionStep& step, Stream stream) {

@@ -11,33 +11,44 @@ namespace rondo::cuda {
 // Positions that a block attends to at a time.
 constexpr std::int64_t kAttentionStepPiece = 16;
 
-// Puts positions into the cache: keys and values of `positions` of them, at slots first_slot and
-// after.
+// How many positions a cache has been given. It is on the device, so that steps recorded as a graph
+// count on.
+struct AttentionCount {
+  std::int64_t positions;
+  std::uint32_t blocks_done;  // of the kernel that is counting; 0 between kernels
+};
+
+// Positions for the cache, which keeps position p in slot p mod slots.
 struct AttentionStore {
   const float* kv;  // (positions, streams, 2 * heads * head_size), or 1 stream that serves all
-  float* keys;      // (streams * heads, slots, head_size), = at these slots
+  float* keys;      // (streams * heads, slots, head_size), = at these positions
   float* values;    // as keys
-  std::int64_t positions, streams, heads, head_size, slots, first_slot;
+  AttentionCount* count;
+  std::int64_t positions, streams, heads, head_size, slots;
   bool one_for_all;  // kv has 1 stream
 };
-void attention_store(const AttentionStore& store, Stream stream);
+// Begins anew with these positions, at most as many as slots; sets the count.
+void attention_fill(const AttentionStore& store, Stream stream);
+// One position more, in place of the oldest if all slots are taken; raises the count.
+void attention_append(const AttentionStore& store, Stream stream);
+// Writes over the newest position.
+void attention_replace_newest(const AttentionStore& store, Stream stream);
 
-// out = softmax(scale * q k^T + distance scores) v over slots 0 to filled - 1. `rows` is streams *
+// out = softmax(scale * q k^T + distance scores) v over the positions kept. `rows` is streams *
 // heads.
 struct AttentionStep {
   const float* q;       // (rows, head_size)
   const float* keys;    // (rows, slots, head_size), aligned to 16 bytes
   const float* values;  // as keys
-  float* partial;       // scratch, (rows, pieces, head_size): results over one piece each
-  float* log_sums;      // scratch, (rows, pieces): logarithms of the pieces' sums of exponentials
-  float* out;           // (rows, head_size), =
-  std::int64_t rows, head_size, slots, filled;
-  std::int64_t pieces;  // of `filled` slots
+  const AttentionCount* count;
+  float* partial;   // scratch, (rows, pieces, head_size): results over one piece each
+  float* log_sums;  // scratch, (rows, pieces): logarithms of the pieces' sums of exponentials
+  float* out;       // (rows, head_size), =
+  std::int64_t rows, head_size, slots;
+  std::int64_t pieces;  // of all slots
   float scale;
-  // (rows, slots): what is added for a slot so many positions older than `newest`, going round the
-  // slots; null for nothing.
+  // (rows, slots): what is added for a position so many before the newest; null for nothing.
   const float* distance_scores = nullptr;
-  std::int64_t newest = 0;
 };
 void attention_step(const AttentionStep& step, Stream stream);
 

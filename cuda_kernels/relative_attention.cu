@@ -43,13 +43,14 @@ constexpr int kPerBlock = 2 * (kThreads / kWarpSize);  // distances
 
 template <bool vectors>
 __global__ void __launch_bounds__(kThreads) distance_kernel(DistanceStep step) {
-  const std::int64_t pieces = (step.filled + kPerBlock - 1) / kPerBlock;
+  const std::int64_t kept = min(step.count->positions, step.slots);
+  const std::int64_t pieces = (step.slots + kPerBlock - 1) / kPerBlock;
   const std::int64_t row = blockIdx.x / pieces;
   const std::int64_t distance = blockIdx.x % pieces * kPerBlock + 2 * warp_index();
-  if (distance >= step.filled) {
+  if (distance >= kept) {
     return;  // a whole warp
   }
-  const bool both = distance + 1 < step.filled;
+  const bool both = distance + 1 < kept;
   const float* const first = step.r + (row % step.heads * step.slots + distance) * step.head_size;
   const float* const rows[2] = {first, both ? first + step.head_size : first};
   const float* const q[1] = {step.q + row * step.head_size};
@@ -83,7 +84,7 @@ void add_two_biases(const A* q, const ComputeType<A>* u, const ComputeType<A>* v
 }
 
 void distance_step(const DistanceStep& step, Stream stream) {
-  const std::int64_t pieces = (step.filled + kPerBlock - 1) / kPerBlock;
+  const std::int64_t pieces = (step.slots + kPerBlock - 1) / kPerBlock;
   const Grid grid{dim3(static_cast<unsigned>(step.rows * pieces)), dim3(kThreads)};
   if (takes_vectors(step.q, step.head_size) && takes_vectors(step.r, step.head_size)) {
     launch("attention_step", distance_kernel<true>, grid, stream, step);

@@ -6,6 +6,7 @@
 
 #include "core/cuda.h"
 #include "core/half.h"
+#include "cuda_kernels/attention_step.h"
 
 namespace rondo::cuda {
 
@@ -18,12 +19,14 @@ template <typename A>
 void add_two_biases(const A* q, const ComputeType<A>* u, const ComputeType<A>* v, A* with_u,
                     A* with_v, std::int64_t rows, std::int64_t columns, Stream stream);
 
-// scores[row][distance] = scale * (r[row mod heads][distance] q[row]) for distances below `filled`.
+// scores[row][distance] = scale * (r[row mod heads][distance] q[row]) for the distances between the
+// positions kept.
 struct DistanceStep {
   const float* q;  // (rows, head_size), rows being streams * heads
   const float* r;  // (heads, slots, head_size)
-  float* scores;   // (rows, slots), =
-  std::int64_t rows, heads, head_size, slots, filled;
+  const AttentionCount* count;
+  float* scores;  // (rows, slots), =
+  std::int64_t rows, heads, head_size, slots;
   float scale;
 };
 void distance_step(const DistanceStep& step, Stream stream);

@@ -1,6 +1,7 @@
 // The recurrent language model one id at a time.
 #include <algorithm>
 
+#include "core/replay.h"
 #include "models/recurrent_language_model.h"
 #include "ops/concat.h"
 
@@ -18,16 +19,28 @@ class RecurrentLanguageModel::Stream final : public LanguageModelStream {
   const Tensor& prefill(const Tensor& ids) override;
   const Tensor& step(const Tensor& ids) override {
     at_start_ = false;
-    return vocabulary_->scores(stack_->step(vocabulary_->embed(ids)));
+    return vocabulary_->scores(step_stack(vocabulary_->embed(ids)));
   }
 
  private:
+  // The same x, and the same result, every time.
+  const Tensor& step_stack(const Tensor& x) {
+    if (stack_->repeats()) {
+      replay_.run(x.device(), [&] { h_ = &stack_->step(x); });
+    } else {
+      h_ = &stack_->step(x);
+    }
+    return *h_;
+  }
+
   const RecurrentLanguageModel& model_;
   std::int64_t streams_;
   std::int64_t window_;
   bool at_start_ = true;
   std::unique_ptr<StackStepper> stack_;
   std::unique_ptr<VocabularyStepper> vocabulary_;
+  Replay replay_;
+  const Tensor* h_ = nullptr;  // where the stack leaves its results
 };
 
 const Tensor& RecurrentLanguageModel::Stream::prefill(const Tensor& ids) {

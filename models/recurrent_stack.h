@@ -36,6 +36,9 @@ class StackStepper {
   virtual ~StackStepper() = default;
   // h (B, D) of the last layer at the next position from x (B, input); the next call overwrites it.
   virtual const Tensor& step(const Tensor& x) = 0;
+  // Whether every step does the same to the same tensors, so that it may be replayed
+  // (core/replay.h).
+  virtual bool repeats() const { return true; }
   // Goes on where a parallel pass ended: c, h_last and memory per layer, as in StackOutputs and
   // StackInputs. With 1 in place of B, the same for every stream.
   virtual void restore(const std::vector<Tensor>& c, const std::vector<Tensor>& h,

@@ -36,6 +36,9 @@ class TransformerStack::Stepper final : public StackStepper {
     return buffers_.x;
   }
 
+  // Where a position stands in the window, the CPU tells the kernels.
+  bool repeats() const override { return false; }
+
   void restore(const std::vector<Tensor>& /*c*/, const std::vector<Tensor>& /*h*/,
                const std::vector<Tensor>& memory) override {
     check(!memory.empty() && memory[0].defined() && memory[0].shape().rank() == 3 &&

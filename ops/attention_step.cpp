@@ -24,6 +24,10 @@ std::int64_t pieces_of(std::int64_t positions, Device device) {
   return (positions + piece - 1) / piece;
 }
 
+cuda::AttentionCount* as_count(Tensor& count) {
+  return reinterpret_cast<cuda::AttentionCount*>(count.device_data<std::int64_t>());
+}
+
 }  // namespace
 
 AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int64_t num_heads,
@@ -38,7 +42,10 @@ AttentionCache::AttentionCache(std::int64_t streams, std::int64_t size, std::int
   const auto make = [&](const Shape& shape) { return Tensor::empty(shape, DType::f32, device); };
   keys_ = make({all, slots_, head_size_});
   values_ = make({all, slots_, head_size_});
-  if (!device.is_cuda()) {
+  if (device.is_cuda()) {
+    static_assert(sizeof(cuda::AttentionCount) == 2 * sizeof(std::int64_t));
+    count_ = Tensor::zeros({2}, DType::i64, device);
+  } else {
     queries_ = make({all, head_size_});
     scores_ = make({all, slots_});
   }
@@ -76,7 +83,9 @@ void AttentionCache::store_row(const float* kv, std::int64_t stream, std::int64_
   }
 }
 
-void AttentionCache::store(const Tensor& kv, std::int64_t given, std::int64_t first) {
+template <typename OnGpu>
+void AttentionCache::store(const Tensor& kv, std::int64_t given, std::int64_t first,
+                           OnGpu&& on_gpu) {
   const std::int64_t width = 2 * heads_ * head_size_;
   const std::int64_t positions = kv.numel() / (given * width);
   const auto on_cpu = [&] {
@@ -87,10 +96,10 @@ void AttentionCache::store(const Tensor& kv, std::int64_t given, std::int64_t fi
     }
   };
   run_on(keys_.device(), on_cpu, [&](auto stream) {
-    cuda::attention_store(
-        {kv.device_data<float>(), keys_.device_data<float>(), values_.device_data<float>(),
-         positions, streams_, heads_, head_size_, slots_, first, given == 1},
-        stream);
+    on_gpu(cuda::AttentionStore{kv.device_data<float>(), keys_.device_data<float>(),
+                                values_.device_data<float>(), as_count(count_), positions, streams_,
+                                heads_, head_size_, slots_, given == 1},
+           stream);
   });
 }
 
@@ -102,20 +111,20 @@ void AttentionCache::fill(const Tensor& kv) {
         kv.shape().str(), streams_, width, width, slots_);
   filled_ = kv.size(0);
   newest_ = filled_ - 1;
-  store(kv, kv.size(1), 0);
+  store(kv, kv.size(1), 0, [](auto... call) { cuda::attention_fill(call...); });
 }
 
 void AttentionCache::append(const Tensor& kv) {
+  check_shape("AttentionCache", "kv", kv, {streams_, 2 * heads_ * head_size_});
   newest_ = (newest_ + 1) % slots_;
   filled_ = std::min(filled_ + 1, slots_);
-  replace_newest(kv);
+  store(kv, streams_, newest_, [](auto... call) { cuda::attention_append(call...); });
 }
 
 void AttentionCache::replace_newest(const Tensor& kv) {
-  const std::int64_t width = 2 * heads_ * head_size_;
-  check_shape("AttentionCache", "kv", kv, {streams_, width});
+  check_shape("AttentionCache", "kv", kv, {streams_, 2 * heads_ * head_size_});
   check(newest_ >= 0, "[AttentionCache] there is no position yet");
-  store(kv, streams_, newest_);
+  store(kv, streams_, newest_, [](auto... call) { cuda::attention_replace_newest(call...); });
 }
 
 void AttentionCache::attend_piece(const float* q, std::int64_t head, std::int64_t piece) {
@@ -157,27 +166,26 @@ void AttentionCache::attend(const Tensor& q, Tensor& out) {
         cuda::AttentionStep step{q.device_data<float>(),
                                  keys_.device_data<float>(),
                                  values_.device_data<float>(),
+                                 as_count(count_),
                                  partial_.device_data<float>(),
                                  log_sums_.device_data<float>(),
                                  out.device_data<float>(),
                                  rows,
                                  head_size_,
                                  slots_,
-                                 filled_,
-                                 pieces_of(filled_, keys_.device()),
+                                 pieces_,
                                  scale};
         if (r_.defined()) {
           cuda::add_two_biases<float>(
               step.q, content_bias_.device_data<float>(), position_bias_.device_data<float>(),
               queries_.device_data<float>(), distance_queries_.device_data<float>(), streams_,
               heads_ * head_size_, stream);
-          cuda::distance_step({distance_queries_.device_data<float>(), r_.device_data<float>(),
-                               distance_scores_.device_data<float>(), rows, heads_, head_size_,
-                               slots_, filled_, scale},
-                              stream);
+          cuda::distance_step(
+              {distance_queries_.device_data<float>(), r_.device_data<float>(), step.count,
+               distance_scores_.device_data<float>(), rows, heads_, head_size_, slots_, scale},
+              stream);
           step.q = queries_.device_data<float>();
           step.distance_scores = distance_scores_.device_data<float>();
-          step.newest = newest_;
         }
         cuda::attention_step(step, stream);
       });

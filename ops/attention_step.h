@@ -12,7 +12,7 @@ struct DistanceScores {
 };
 
 // Keys and values of the last positions of a batch of streams. A new one takes the place of the
-// oldest. f32.
+// oldest. f32. What it does for a position may be replayed (core/replay.h).
 class AttentionCache {
  public:
   // `positions` are kept, that of the query included; n = `size` over all heads. On `device`, as
@@ -35,8 +35,10 @@ class AttentionCache {
   void attend(const Tensor& q, Tensor& out);
 
  private:
-  // Puts kv, M positions of `given` streams (one each, or 1 for all), into the slots from `first`.
-  void store(const Tensor& kv, std::int64_t given, std::int64_t first);
+  // kv, M positions of `given` streams (one each, or 1 for all), for the slots from `first` on the
+  // CPU, and for the kernel `on_gpu`, which knows where they go.
+  template <typename OnGpu>
+  void store(const Tensor& kv, std::int64_t given, std::int64_t first, OnGpu&& on_gpu);
   void store_row(const float* kv, std::int64_t stream, std::int64_t slot);
   void attend_on_cpu(const Tensor& q, float scale, Tensor& out);
   // Scores of the distances of piece `piece`.
@@ -45,7 +47,8 @@ class AttentionCache {
   void attend_piece(const float* q, std::int64_t head, std::int64_t piece);
 
   std::int64_t streams_, heads_, head_size_, slots_, pieces_;
-  std::int64_t filled_ = 0, newest_ = -1;  // known on the CPU, wherever the positions are
+  std::int64_t filled_ = 0, newest_ = -1;  // on a GPU, count_ has them, and counts on in a Replay
+  Tensor count_;                           // cuda::AttentionCount; on a GPU only
   Tensor keys_, values_;                   // (B * heads, slots, head size)
   Tensor queries_;  // (B * heads, head size), scaled; with distances, and on the CPU
   // With distances alone: rows of distances 0, 1, ... (heads, slots, head size), biases (heads,

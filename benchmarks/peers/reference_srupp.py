@@ -39,18 +39,19 @@ class ReferenceSRUpp(nn.Module):
         nn.init.zeros_(self.output.bias)
         self.mask = None
 
-    def attention_mask(self, length, memory_length):
+    def attention_mask(self, length, memory_length, device):
         """Their mask: -10000 above the diagonal, (length, memory_length + length)."""
         total = memory_length + length
         if self.mask is None or self.mask.size(0) < total:
-            self.mask = torch.triu(torch.ones(total, total), diagonal=1) * -10000.0
+            ones = torch.ones(total, total, device=device)
+            self.mask = torch.triu(ones, diagonal=1) * -10000.0
         return self.mask[memory_length:total, :total]
 
     def forward(self, ids, state=None):
         """ids (T, B) -> logits (T, B, V), state."""
         c, memory = (None, None) if state is None else state
         memory_length = 0 if memory is None else memory[0].size(0)
-        mask = self.attention_mask(ids.size(0), memory_length)
+        mask = self.attention_mask(ids.size(0), memory_length, ids.device)
         x = self.dropout(self.embedding(ids))
         x, c, kept = self.rnn(x, c, memory=memory, attn_mask=mask)
         logits = self.output(self.dropout(x))

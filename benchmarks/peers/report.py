@@ -19,10 +19,10 @@ def processor():
     return names[0] if names else platform.machine()
 
 
-def machine():
+def machine(device="cpu"):
     return {
-        "device": "cpu",
-        "processor": processor(),
+        "device": device,
+        "processor": processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -92,11 +92,11 @@ class SRUpp(nn.Module):
         nn.init.zeros_(self.output.bias)
         self.mask = torch.empty(0, 0)
 
-    def attention_mask(self, length, memory_length):
+    def attention_mask(self, length, memory_length, device):
         """-inf where a position would see a later one, (length, memory_length + length)."""
         shape = (length, memory_length + length)
         if self.mask.shape != shape:
-            self.mask = torch.full(shape, -torch.inf).triu(memory_length + 1)
+            self.mask = torch.full(shape, -torch.inf, device=device).triu(memory_length + 1)
         return self.mask
 
     def forward(self, ids, state=None):
@@ -104,7 +104,7 @@ class SRUpp(nn.Module):
         x = self.dropout(self.embedding(ids))
         if state is None:
             state = [(torch.zeros_like(x[0]), torch.zeros_like(x[:0]))] * len(self.layers)
-        mask = self.attention_mask(x.size(0), state[0][1].size(0))
+        mask = self.attention_mask(x.size(0), state[0][1].size(0), x.device)
         new_state = []
         for layer, (c, memory) in zip(self.layers, state):
             h, c = layer(x, c, memory, mask)

@@ -54,6 +54,8 @@ class Trainer:
     """RAdam with decoupled weight decay 0.1 on all parameters, gradient norm clipped to 1."""
 
     def __init__(self, model, lr, dtype="f32"):
+        """dtype: f32, tf32 (f32 on the tensor cores of a GPU) or bf16 (with f32 weights)."""
+        torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
         self.model = model.train()
         self.parameters = list(model.parameters())
         self.optimizer = torch.optim.RAdam(
@@ -63,7 +65,8 @@ class Trainer:
         self.state = None
 
     def autocast(self):
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == "bf16")
+        device = self.parameters[0].device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bf16")
 
     def loss(self, inputs, targets, state):
         """Mean of the cross entropy in nats, and the state after the segment."""

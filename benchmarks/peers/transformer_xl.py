@@ -67,15 +67,15 @@ class TransformerXL(nn.Module):
         nn.init.zeros_(self.output.bias)
         self.tables = {}
 
-    def table(self, length, memory_length):
+    def table(self, length, memory_length, device):
         """Sinusoids of the distances K - 1 to 0, (K, d), and the mask (T, K)."""
         key = (length, memory_length)
         if key not in self.tables:
             total = length + memory_length
             width = self.embedding.embedding_dim
-            rates = 10000.0 ** (-torch.arange(0, width, 2) / width)
-            angles = torch.arange(total - 1, -1, -1.0)[:, None] * rates
-            mask = torch.full((length, total), -torch.inf).triu(memory_length + 1)
+            rates = 10000.0 ** (-torch.arange(0, width, 2, device=device) / width)
+            angles = torch.arange(total - 1, -1, -1.0, device=device)[:, None] * rates
+            mask = torch.full((length, total), -torch.inf, device=device).triu(memory_length + 1)
             self.tables[key] = (torch.cat([angles.sin(), angles.cos()], dim=-1), mask)
         return self.tables[key]
 
@@ -84,7 +84,7 @@ class TransformerXL(nn.Module):
         x = self.dropout(self.embedding(ids) * self.scale)
         if state is None:
             state = [x[:0].detach()] * len(self.blocks)
-        distances, mask = self.table(x.size(0), state[0].size(0))
+        distances, mask = self.table(x.size(0), state[0].size(0), x.device)
         distances = self.dropout(distances)
         new_state = []
         for block, memory in zip(self.blocks, state):

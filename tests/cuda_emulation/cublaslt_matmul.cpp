@@ -285,6 +285,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   if (!cuda_emulation::runs_on(stream, device)) {
     return CUBLAS_STATUS_EXECUTION_FAILED;
   }
+  if (cuda_emulation::is_recorded(stream)) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;  // by the emulation
+  }
   const bool on_device = description->pointer_mode == CUBLASLT_POINTER_MODE_DEVICE;
   const auto scale = static_cast<std::uint32_t>(description->scale);
   for (const void* scalar : {alpha, beta}) {

@@ -61,8 +61,10 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
         number, pointer);
     ++number;
   }
-  const DeviceAccess access(current_device());
-  execute({config.gridDim, config.blockDim, config.dynamicSmemBytes, thread});
+  put_on(config.stream, [config, thread, device = current_device()] {
+    const DeviceAccess access(device);
+    execute({config.gridDim, config.blockDim, config.dynamicSmemBytes, thread});
+  });
   return cudaSuccess;
 }
 

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include <cuda_runtime.h>
 
@@ -12,8 +14,21 @@
 #include "tests/cuda_emulation/environment.h"
 #include "tests/cuda_emulation/runtime.h"
 
+struct CUgraph_st {
+  int device;
+  std::vector<std::function<void()>> work;
+};
+
+struct CUgraphExec_st {
+  CUgraph_st graph;
+};
+
 struct CUstream_st {
   int device;
+  CUgraph_st* recording = nullptr;  // owned
+  bool spoilt = false;              // what it records can no longer become a graph
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::thread::id recorder = {};
 };
 
 struct CUevent_st {
@@ -28,12 +43,15 @@ namespace {
 
 thread_local int device_of_thread = 0;
 thread_local cudaError_t last_error = cudaSuccess;
+thread_local cudaStreamCaptureMode mode_of_thread = cudaStreamCaptureModeGlobal;
 
 // What outlives every user of it.
 struct Registry {
   std::set<cudaStream_t> streams;
   std::set<cudaEvent_t> events;
   std::set<void*> pinned;
+  std::set<cudaGraph_t> graphs;
+  std::set<cudaGraphExec_t> executables;
 };
 
 Registry& registry() {
@@ -43,6 +61,8 @@ Registry& registry() {
 
 bool known(cudaStream_t stream) { return registry().streams.contains(stream); }
 bool known(cudaEvent_t event) { return registry().events.contains(event); }
+bool known(cudaGraph_t graph) { return registry().graphs.contains(graph); }
+bool known(cudaGraphExec_t executable) { return registry().executables.contains(executable); }
 
 cudaError_t count_devices(int& count) {
   count = 0;
@@ -70,6 +90,29 @@ bool kind_fits(const void* to, const void* from, std::size_t bytes, cudaMemcpyKi
          (from_device ? on_device(from, bytes) : !touches_device(from, bytes));
 }
 
+// Memory that a recorded copy may use: a device's, or pinned. Where pinned blocks end is not known
+// here; they are looked for by their beginnings.
+bool can_be_recorded(const void* address) {
+  return touches_device(address, 1) || registry().pinned.contains(const_cast<void*>(address));
+}
+
+// Spoils the recordings that a call to allocate or release memory would, and tells.
+bool spoils_recordings() {
+  bool any = false;
+  for (const cudaStream_t stream : registry().streams) {
+    const bool forbids = stream->recording != nullptr &&
+                         mode_of_thread != cudaStreamCaptureModeRelaxed &&
+                         (stream->mode == cudaStreamCaptureModeGlobal ||
+                          (stream->mode == cudaStreamCaptureModeThreadLocal &&
+                           stream->recorder == std::this_thread::get_id()));
+    if (forbids) {
+      stream->spoilt = true;
+      any = true;
+    }
+  }
+  return any;
+}
+
 }  // namespace
 
 cudaError_t report(cudaError_t error) {
@@ -82,6 +125,21 @@ cudaError_t report(cudaError_t error) {
 int current_device() { return device_of_thread; }
 
 bool runs_on(cudaStream_t stream, int device) { return known(stream) && stream->device == device; }
+
+void put_on(cudaStream_t stream, std::function<void()> work) {
+  if (stream->recording != nullptr) {
+    stream->recording->work.push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+bool is_recorded(cudaStream_t stream) { return stream->recording != nullptr; }
+
+cudaError_t spoil_recording(cudaStream_t stream) {
+  stream->spoilt = true;
+  return report(cudaErrorStreamCaptureUnsupported);
+}
 
 }  // namespace cuda_emulation
 
@@ -108,8 +166,14 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+    {cudaErrorIllegalState, "cudaErrorIllegalState",
+     "the operation cannot be performed in the present state"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
 };
 
 const ErrorText& find_error(cudaError_t error) {
@@ -206,7 +270,10 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(device_mutex());
-  return report(known(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle);
+  if (!known(stream)) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  return is_recorded(stream) ? spoil_recording(stream) : cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
@@ -216,12 +283,93 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (!known(stream) || !known(event)) {
     return report(cudaErrorInvalidResourceHandle);
   }
+  if (is_recorded(stream)) {
+    return spoil_recording(stream);  // CUDA would, for an event of another stream
+  }
   return report(flags == 0 ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
-  thread_local cudaStreamCaptureMode mode_of_thread = cudaStreamCaptureModeGlobal;
   std::swap(*mode, mode_of_thread);
+  return cudaSuccess;
+}
+
+// Graphs.
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  const std::lock_guard lock(device_mutex());
+  if (!known(stream)) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  if (is_recorded(stream)) {
+    return report(cudaErrorIllegalState);
+  }
+  stream->recording = new CUgraph_st{stream->device, {}};
+  stream->spoilt = false;
+  stream->mode = mode;
+  stream->recorder = std::this_thread::get_id();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const std::lock_guard lock(device_mutex());
+  *graph = nullptr;
+  if (!known(stream)) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  if (!is_recorded(stream)) {
+    return report(cudaErrorIllegalState);
+  }
+  CUgraph_st* const recorded = std::exchange(stream->recording, nullptr);
+  if (std::exchange(stream->spoilt, false)) {
+    delete recorded;
+    return report(cudaErrorStreamCaptureInvalidated);
+  }
+  registry().graphs.insert(recorded);
+  *graph = recorded;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long flags) {
+  const std::lock_guard lock(device_mutex());
+  if (!known(graph) || flags != 0) {
+    return report(cudaErrorInvalidValue);
+  }
+  *executable = new CUgraphExec_st{*graph};
+  registry().executables.insert(*executable);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const std::lock_guard lock(device_mutex());
+  if (!known(executable)) {
+    return report(cudaErrorInvalidValue);
+  }
+  if (!runs_on(stream, executable->graph.device)) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  for (const std::function<void()>& work : executable->graph.work) {
+    put_on(stream, work);
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const std::lock_guard lock(device_mutex());
+  if (registry().graphs.erase(graph) == 0) {
+    return report(cudaErrorInvalidValue);
+  }
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  const std::lock_guard lock(device_mutex());
+  if (registry().executables.erase(executable) == 0) {
+    return report(cudaErrorInvalidValue);
+  }
+  delete executable;
   return cudaSuccess;
 }
 
@@ -253,6 +401,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(device_mutex());
   if (!known(event) || !known(stream) || event->device != stream->device) {
     return report(cudaErrorInvalidResourceHandle);
+  }
+  if (is_recorded(stream)) {
+    return spoil_recording(stream);  // a use that the emulation does not know
   }
   event->recorded = true;
   event->time = std::chrono::steady_clock::now();
@@ -288,12 +439,18 @@ cudaError_t cudaMalloc(void** block, std::size_t bytes) {
     return cudaSuccess;
   }
   const std::lock_guard lock(device_mutex());
+  if (spoils_recordings()) {
+    return report(cudaErrorStreamCaptureUnsupported);
+  }
   *block = allocate(device_of_thread, bytes);
   return report(*block == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
 
 cudaError_t cudaFree(void* block) {
   const std::lock_guard lock(device_mutex());
+  if (spoils_recordings()) {
+    return report(cudaErrorStreamCaptureUnsupported);
+  }
   return report(block == nullptr || release(block) ? cudaSuccess : cudaErrorInvalidValue);
 }
 
@@ -306,6 +463,9 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
     return cudaSuccess;
   }
   const std::lock_guard lock(device_mutex());
+  if (spoils_recordings()) {
+    return report(cudaErrorStreamCaptureUnsupported);
+  }
   if (::posix_memalign(block, 4096, bytes) != 0) {
     return report(cudaErrorMemoryAllocation);
   }
@@ -315,6 +475,9 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
 
 cudaError_t cudaFreeHost(void* block) {
   const std::lock_guard lock(device_mutex());
+  if (spoils_recordings()) {
+    return report(cudaErrorStreamCaptureUnsupported);
+  }
   if (block != nullptr && registry().pinned.erase(block) == 0) {
     return report(cudaErrorInvalidValue);
   }
@@ -344,8 +507,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (to == nullptr || from == nullptr || !kind_fits(to, from, bytes, kind)) {
     return report(cudaErrorInvalidValue);
   }
-  const DeviceAccess access({to, from});
-  std::memcpy(to, from, bytes);
+  if (is_recorded(stream) && !(can_be_recorded(to) && can_be_recorded(from))) {
+    return spoil_recording(stream);
+  }
+  put_on(stream, [=] {
+    const DeviceAccess access({to, from});
+    std::memcpy(to, from, bytes);
+  });
   return cudaSuccess;
 }
 
@@ -360,7 +528,9 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   if (!on_device(to, bytes)) {
     return report(cudaErrorInvalidValue);
   }
-  const DeviceAccess access({to});
-  std::memset(to, value, bytes);
+  put_on(stream, [=] {
+    const DeviceAccess access({to});
+    std::memset(to, value, bytes);
+  });
   return cudaSuccess;
 }

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <functional>
 
 namespace cuda_emulation {
 
@@ -22,5 +23,13 @@ int current_device();
 
 // Whether there is such a stream, and it is one of the device. The caller holds the mutex.
 bool runs_on(cudaStream_t stream, int device);
+
+// Does `work` of the stream, or, while the stream is recorded, keeps it for the graph. The caller
+// holds the mutex, now and whenever the graph is launched.
+void put_on(cudaStream_t stream, std::function<void()> work);
+// Whether the stream is recorded.
+bool is_recorded(cudaStream_t stream);
+// What a call that cannot be recorded gives: the recording is spoilt.
+cudaError_t spoil_recording(cudaStream_t stream);
 
 }  // namespace cuda_emulation

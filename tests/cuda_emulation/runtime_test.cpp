@@ -196,6 +196,59 @@ __global__ void load_vector(const float* from, float* to) {
   *to = reinterpret_cast<const float4*>(from)->w;
 }
 
+__global__ void add_one(float* to) { to[0] += 1.0F; }
+
+TEST_CASE("What is recorded is done by each launch of the graph, and not before") {
+  using rondo::cuda::Graph;
+  const Buffer<float> buffer(std::vector<float>{0, 0});
+  const auto add = [&] { launch("add", add_one, Grid{1, 1}, work(), buffer.data()); };
+  const Graph graph(work(), [&] {
+    add();
+    rondo::cuda::copy_on_device(buffer.data() + 1, buffer.data(), sizeof(float), work());
+    add();
+  });
+  CHECK(buffer.read() == std::vector<float>{0, 0});
+  graph.launch(work());
+  CHECK(buffer.read() == std::vector<float>{2, 1});
+  add();
+  graph.launch(work());
+  CHECK(buffer.read() == std::vector<float>{5, 4});
+  rondo::cuda::synchronize(work());
+}
+
+TEST_CASE("A recording refuses what cannot be repeated, and the stream works on") {
+  using rondo::cuda::Graph;
+  const Buffer<float> buffer(std::vector<float>{0});
+  const auto add = [&] { launch("add", add_one, Grid{1, 1}, work(), buffer.data()); };
+  const auto record = [&](const std::function<void()>& also) {
+    return Graph(work(), [&] {
+      add();
+      also();
+    });
+  };
+  float on_cpu = 0;
+  CHECK_THROWS_WITH(record([] { rondo::cuda::synchronize(work()); }),
+                    ContainsSubstring("cudaErrorStreamCaptureUnsupported"));
+  CHECK_THROWS_WITH(
+      record([&] { rondo::cuda::copy_to_host(&on_cpu, buffer.data(), sizeof(float), work()); }),
+      ContainsSubstring("cudaErrorStreamCaptureUnsupported"));
+  CHECK_THROWS_WITH(record([] { const rondo::cuda::PinnedBuffer memory(1); }),
+                    ContainsSubstring("cudaErrorStreamCaptureUnsupported"));
+  // An error that is swallowed spoils it all the same.
+  CHECK_THROWS_WITH(record([] { cudaStreamSynchronize(rondo::cuda::native(work())); }),
+                    ContainsSubstring("cudaErrorStreamCaptureInvalidated"));
+  CHECK_THROWS_WITH(record([&] { const Graph inner(work(), add); }),
+                    ContainsSubstring("cudaErrorIllegalState"));
+  CHECK(buffer.read() == std::vector<float>{0});
+  // The allocator may take a new block.
+  void* block = nullptr;
+  const Graph graph = record([&] { block = rondo::cuda::allocate(0, 1 << 10); });
+  CHECK(block != nullptr);
+  rondo::cuda::release(0, block);
+  graph.launch(work());
+  CHECK(buffer.read() == std::vector<float>{1});
+}
+
 TEST_CASE("A kernel that is given memory of the CPU, or released memory, does not start") {
   const std::vector<float> host(4);
   const Buffer<float> device(4);

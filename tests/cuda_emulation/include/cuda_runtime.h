@@ -23,8 +23,11 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalState = 401,
   cudaErrorNotReady = 600,
   cudaErrorNotSupported = 801,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 
 using cudaStream_t = struct CUstream_st*;
@@ -71,6 +74,17 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
+
+// Graphs. Kernels, and copies and fills of device and pinned memory, can be recorded.
+using cudaGraph_t = struct CUgraph_st*;
+using cudaGraphExec_t = struct CUgraphExec_st*;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 
 // Events.
 inline constexpr unsigned cudaEventDefault = 0;
@@ -129,7 +143,8 @@ namespace cuda_emulation {
 
 using Bytes = std::span<const std::byte>;
 
-// Runs `thread` for every thread of the launch. `parameters` are the kernel's, for checks.
+// Runs `thread` for every thread of the launch, or keeps a copy of it in the graph that the stream
+// records. `parameters` are the kernel's, for checks.
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& thread, std::initializer_list<Bytes> parameters);
 
@@ -157,7 +172,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   return [&](Parameters... parameters) {
     (cuda_emulation::clear_padding(parameters), ...);
     return cuda_emulation::launch(
-        *config, reinterpret_cast<const void*>(kernel), [&] { kernel(parameters...); },
+        *config, reinterpret_cast<const void*>(kernel), [=] { kernel(parameters...); },
         {std::as_bytes(std::span<const Parameters, 1>(&parameters, 1))...});
   }(std::forward<Arguments>(arguments)...);
 }
