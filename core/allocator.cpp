@@ -54,6 +54,7 @@ class CudaAllocator final : public CachingAllocator {
       cuda::release(index_, block);
     }
   }
+  bool keeps_blocks() const override { return keeps_blocks_; }
   std::string free_memory() const override {
     if constexpr (kWithCuda) {
       const cuda::MemoryInfo info = cuda::memory_info(index_);
@@ -64,6 +65,7 @@ class CudaAllocator final : public CachingAllocator {
 
  private:
   int index_;
+  bool keeps_blocks_ = std::getenv("RONDO_CUDA_NO_CACHE") == nullptr;
 };
 
 CachingAllocator& cuda_allocator(int index) {
@@ -81,9 +83,14 @@ std::size_t CachingAllocator::rounded(std::size_t bytes) {
   return (least + step - 1) / step * step;
 }
 
+std::size_t CachingAllocator::size_of_block(std::size_t bytes) const {
+  return keeps_blocks() ? rounded(bytes) : std::max<std::size_t>(bytes, 1);
+}
+
 void* CachingAllocator::allocate(std::size_t bytes) {
-  const std::size_t size = rounded(bytes);
+  const std::size_t size = size_of_block(bytes);
   const std::lock_guard lock(mutex_);
+  ++stats_.requests;
   void* block = nullptr;
   if (const auto found = cached_.find(size); found != cached_.end() && !found->second.empty()) {
     block = found->second.back();
@@ -109,11 +116,14 @@ void* CachingAllocator::allocate(std::size_t bytes) {
 }
 
 void CachingAllocator::release(void* block, std::size_t bytes) {
-  const std::size_t size = rounded(bytes);
+  const std::size_t size = size_of_block(bytes);
   const std::lock_guard lock(mutex_);
   mark_released(device_, block, size);
   cached_[size].push_back(block);
   stats_.in_use_bytes -= size;
+  if (!keeps_blocks()) {
+    release_cached();
+  }
 }
 
 void CachingAllocator::trim() {

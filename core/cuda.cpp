@@ -1,10 +1,13 @@
 // Plain C++ on the CUDA runtime; left out of builds without CUDA.
 #include "core/cuda.h"
 
-#include <array>
+#include <algorithm>
+#include <cstring>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "core/cuda_call.h"
 #include "core/error.h"
@@ -29,7 +32,7 @@ Devices find_devices() {
   cudaDriverGetVersion(&driver);  // 0 without one
   if (driver == 0) {
     devices.reason = "no NVIDIA driver is installed";
-  } else if (driver < CUDART_VERSION) {
+  } else if (status == cudaErrorInsufficientDriver) {
     devices.reason = fmt::format(
         "the NVIDIA driver supports CUDA {}.{}, and this build needs {}.{}; install a newer driver",
         driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
@@ -72,7 +75,20 @@ void make_current(int index) {
 }  // namespace
 
 void fail_call(std::string_view op, cudaError_t status) {
-  fail("[{}] CUDA reports: {} ({})", op, cudaGetErrorString(status), cudaGetErrorName(status));
+  cudaGetLastError();  // it has been told; libraries that look for it must not find it
+  std::string message = fmt::format("[{}] CUDA reports: {} ({})", op, cudaGetErrorString(status),
+                                    cudaGetErrorName(status));
+  // Kernels are loaded when they are first launched, which takes memory, too.
+  if (status == cudaErrorMemoryAllocation) {
+    throw OutOfMemory(message);
+  }
+  if (status == cudaErrorIllegalAddress || status == cudaErrorMisalignedAddress ||
+      status == cudaErrorLaunchFailure) {
+    message +=
+        "; it may have happened in earlier work: with CUDA_LAUNCH_BLOCKING=1 in the "
+        "environment the operation that is named is the one";
+  }
+  throw Error(message);
 }
 
 int device_count() { return devices().count; }
@@ -81,13 +97,15 @@ std::string unavailable_reason() { return devices().reason; }
 
 void require_device(int index) {
   const int count = device_count();
+  if (index >= 0 && index < count) {  // asked all the time: no message is made
+    return;
+  }
   check(count > 0, "device cuda:{} was asked for, but {}; use device: cpu", index,
         devices().reason);
-  check(index >= 0 && index < count,
-        "device cuda:{} was asked for, but there {}; use device: cuda:{}", index,
-        count == 1 ? "is one GPU, cuda:0"
-                   : fmt::format("are {}, cuda:0 to cuda:{}", count, count - 1),
-        count - 1);
+  fail("device cuda:{} was asked for, but there {}; use device: cuda:{}", index,
+       count == 1 ? "is one GPU, cuda:0"
+                  : fmt::format("are {}, cuda:0 to cuda:{}", count, count - 1),
+       count - 1);
 }
 
 const DeviceProperties& properties(int index) {
@@ -263,6 +281,62 @@ void Graph::launch(Stream stream) const {
   check_call("graph", cudaGraphLaunch(native_graph(handle_), native(stream)));
 }
 
+namespace {
+
+// Pinned memory that copies of other memory go through. CUDA may read that later than it says, or
+// wait for all work before; here it is copied piece by piece into places that come free in turn.
+class Staging {
+ public:
+  explicit Staging(Device device) : memory_(kPlaces * kBytes) {
+    places_.reserve(kPlaces);
+    for (std::size_t i = 0; i < kPlaces; ++i) {
+      places_.emplace_back(device);
+    }
+  }
+
+  void upload(void* to, const void* from, std::size_t bytes, Stream stream) {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t done = 0; done < bytes; done += kBytes) {
+      Event& copied = places_[next_];
+      auto* const place = static_cast<std::byte*>(memory_.data()) + next_ * kBytes;
+      next_ = (next_ + 1) % kPlaces;
+      const std::size_t some = std::min(kBytes, bytes - done);
+      copied.synchronize();
+      std::memcpy(place, static_cast<const std::byte*>(from) + done, some);
+      copy_to_device(static_cast<std::byte*>(to) + done, place, some, stream);
+      copied.record(stream);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 256 << 10;
+  static constexpr std::size_t kPlaces = 32;
+
+  std::mutex mutex_;
+  PinnedBuffer memory_;
+  std::vector<Event> places_;
+  std::size_t next_ = 0;
+};
+
+Staging& staging(Device device) {
+  static std::mutex mutex;
+  static auto* const all = new std::map<int, Staging>();  // as streams, never destroyed
+  const std::lock_guard lock(mutex);
+  return all->try_emplace(device.index, device).first->second;
+}
+
+}  // namespace
+
+void upload(void* to, const void* from, std::size_t bytes, Device device) {
+  const Stream work = stream(device);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check_call("copy", cudaStreamIsCapturing(native(work), &status));
+  check(status == cudaStreamCaptureStatusNone,
+        "[copy] CPU memory was to be copied to {} in work that is recorded; copy it before",
+        device.str());
+  staging(device).upload(to, from, bytes, work);
+}
+
 void* allocate(int index, std::size_t bytes) {
   make_current(index);
   // A step that is being captured into a graph may still need a new block.
@@ -281,6 +355,7 @@ void* allocate(int index, std::size_t bytes) {
 
 void release(int index, void* block) {
   make_current(index);
+  check_call("memory", cudaDeviceSynchronize());  // cudaFree need not wait for what uses the block
   check_call("memory", cudaFree(block));
 }
 

@@ -60,9 +60,12 @@ Stream copy_stream(Device device);
 // Waits for all work that was put on the stream. Throws Error for what failed on the way.
 void synchronize(Stream stream);
 
-// Copies between the CPU and a device, or within one, in the order of the stream. The pointers
-// belong to whom they belong to; copies from or to pageable CPU memory have read or written it
-// when the call returns, those of pinned memory may not have.
+// Copies any CPU memory to the device, in the order of its stream. The memory has been read when
+// the call returns, which waits only when many megabytes are on their way. Not while the stream is
+// recorded.
+void upload(void* to, const void* from, std::size_t bytes, Device device);
+// Copies between the CPU and a device, or within one, in the order of the stream. CPU memory should
+// be pinned, and may be read or written at any time before the stream gets past the copy.
 void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream);
 void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream);
 void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream);

@@ -40,6 +40,12 @@ void launch(std::string_view op, void (*kernel)(Parameters...), const Grid& grid
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = native(stream);
+  // Kernels with much shared memory are laid out for as many blocks as all of it holds.
+  cudaLaunchAttribute carveout = {};
+  carveout.id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+  carveout.val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
+  config.attrs = &carveout;
+  config.numAttrs = grid.shared_bytes > 0 ? 1 : 0;
   check_call(op, cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 

@@ -1,15 +1,30 @@
 #include "core/random.h"
 
+#include <algorithm>
+
+#include "core/parallel.h"
+
 namespace rondo {
 namespace {
 
 void fill_stream(Tensor& tensor, double low, double high, const RandomStream& stream) {
+  constexpr std::int64_t kWords = 4;  // of a block of Philox
+  constexpr std::int64_t kBlocksOfThread = std::int64_t{1} << 12;
   dispatch_compute(tensor.dtype(), "fill_uniform", [&]<typename T>(Type<T>) {
-    std::uint64_t index = 0;
-    for (T& value : tensor.values<T>()) {
-      value = static_cast<T>(low +
-                             (high - low) * static_cast<double>(unit_float(stream.word(index++))));
-    }
+    T* const to = tensor.data<T>();
+    const std::int64_t count = tensor.numel();
+    parallel_for(0, (count + kWords - 1) / kWords, kBlocksOfThread,
+                 [=](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t block = begin; block < end; ++block) {
+                     const Philox4 words =
+                         philox(stream.seed, stream.stream, static_cast<std::uint64_t>(block));
+                     const std::int64_t first = block * kWords;
+                     for (std::int64_t i = 0; i < std::min(kWords, count - first); ++i) {
+                       to[first + i] = static_cast<T>(
+                           low + (high - low) * static_cast<double>(unit_float(words.word[i])));
+                     }
+                   }
+                 });
   });
 }
 

@@ -2,7 +2,9 @@
 
 #include <memory>
 
+#include "core/allocator.h"
 #include "core/cuda.h"
+#include "core/error.h"
 
 namespace rondo {
 
@@ -13,7 +15,12 @@ void Replay::run(Device device, const std::function<void()>& work) {
   }
   if constexpr (kWithCuda) {
     if (device.is_cuda() && seen_) {
+      const std::size_t requests = allocator(device).stats().requests;
       const auto graph = std::make_shared<cuda::Graph>(cuda::stream(device), work);
+      // Or the graph would go on writing to blocks that have become somebody else's.
+      check(allocator(device).stats().requests == requests,
+            "[replay] the work takes memory of {}; expected tensors that are there before",
+            device.str());
       again_ = [graph, device] { graph->launch(cuda::stream(device)); };
       again_();
       return;

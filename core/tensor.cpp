@@ -55,7 +55,7 @@ void copy_with_cuda(const Tensor& source, Tensor& target) {
         target.copy_from(source.to(Device::cpu()));  // rare: a checkpoint that changes its GPU
       }
     } else if (to.is_cuda()) {
-      cuda::copy_to_device(target.raw(), source.raw(), source.bytes(), cuda::stream(to));
+      cuda::upload(target.raw(), source.raw(), source.bytes(), to);
     } else {
       const cuda::Stream stream = cuda::stream(from);
       cuda::copy_to_host(target.raw(), source.raw(), source.bytes(), stream);

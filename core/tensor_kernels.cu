@@ -1,5 +1,6 @@
-// Elementwise kernels that move each byte once: a grid strides over the elements, neighbouring
-// threads on neighbouring elements. Bound by memory bandwidth.
+// Elementwise kernels that move each byte once. Bound by memory bandwidth: a thread moves 16 bytes
+// at a time, which halves or better the threads needed to keep enough of them under way, and single
+// elements where a view is not aligned and at the end.
 #include "core/tensor_kernels.h"
 
 #include "core/cuda_launch.cuh"
@@ -8,6 +9,34 @@
 namespace rondo::cuda {
 namespace {
 
+constexpr int kBytes = 16;
+
+// N neighbouring elements.
+template <typename T, int N>
+struct alignas(N * sizeof(T) < kBytes ? N * sizeof(T) : kBytes) Pack {
+  T at[N];
+};
+
+bool is_aligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % kBytes == 0;
+}
+
+// Calls pack(i) for every pack of N among `count` elements, and single(i) for every element after
+// them.
+template <int N, typename OnPack, typename OnSingle>
+__device__ void for_each_pack(std::int64_t count, OnPack pack, OnSingle single) {
+  const std::int64_t packs = count / N;
+  for (std::int64_t i = first_item(); i < packs; i += item_stride()) {
+    pack(i);
+  }
+  for (std::int64_t i = packs * N + first_item(); i < count; i += item_stride()) {
+    single(i);
+  }
+}
+
+// A grid with a thread for each pack and for each element after them.
+Grid grid_over_packs(std::int64_t count, int n) { return grid_over(count / n + count % n); }
+
 template <typename Word>
 __global__ void fill_kernel(Word* to, Word value, std::int64_t count) {
   for (std::int64_t i = first_item(); i < count; i += item_stride()) {
@@ -15,35 +44,81 @@ __global__ void fill_kernel(Word* to, Word value, std::int64_t count) {
   }
 }
 
-template <typename From, typename To>
+template <int N, typename From, typename To>
 __global__ void convert_kernel(const From* from, To* to, std::int64_t count) {
-  for (std::int64_t i = first_item(); i < count; i += item_stride()) {
-    to[i] = convert_element<To>(from[i]);
-  }
+  for_each_pack<N>(
+      count,
+      [=](std::int64_t i) {
+        const Pack<From, N> in = reinterpret_cast<const Pack<From, N>*>(from)[i];
+        Pack<To, N> out;
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          out.at[j] = convert_element<To>(in.at[j]);
+        }
+        reinterpret_cast<Pack<To, N>*>(to)[i] = out;
+      },
+      [=](std::int64_t i) { to[i] = convert_element<To>(from[i]); });
 }
 
 template <typename T>
+__device__ T sum_of(T a, T b) {
+  return convert_element<T>(to_compute(a) + to_compute(b));
+}
+
+template <int N, typename T>
 __global__ void add_in_place_kernel(T* to, const T* from, std::int64_t count) {
-  for (std::int64_t i = first_item(); i < count; i += item_stride()) {
-    to[i] = convert_element<T>(to_compute(to[i]) + to_compute(from[i]));
-  }
+  for_each_pack<N>(
+      count,
+      [=](std::int64_t i) {
+        const Pack<T, N> in = reinterpret_cast<const Pack<T, N>*>(from)[i];
+        Pack<T, N> out = reinterpret_cast<const Pack<T, N>*>(to)[i];
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          out.at[j] = sum_of(out.at[j], in.at[j]);
+        }
+        reinterpret_cast<Pack<T, N>*>(to)[i] = out;
+      },
+      [=](std::int64_t i) { to[i] = sum_of(to[i], from[i]); });
 }
 
 }  // namespace
 
 template <typename Word>
 void fill(Word* to, Word value, std::int64_t count, Stream stream) {
+  if (count == 0) {
+    return;
+  }
+  if (value == 0) {
+    set_bytes(to, 0, static_cast<std::size_t>(count) * sizeof(Word), stream);
+    return;
+  }
   launch("fill", fill_kernel<Word>, grid_over(count), stream, to, value, count);
 }
 
 template <typename From, typename To>
 void convert(const From* from, To* to, std::int64_t count, Stream stream) {
-  launch("to", convert_kernel<From, To>, grid_over(count), stream, from, to, count);
+  constexpr int N = 8;  // of the narrower type 16 bytes, but for f32 and f64
+  if (count == 0) {
+    return;
+  }
+  if (is_aligned(from) && is_aligned(to)) {
+    launch("to", convert_kernel<N, From, To>, grid_over_packs(count, N), stream, from, to, count);
+  } else {
+    launch("to", convert_kernel<1, From, To>, grid_over(count), stream, from, to, count);
+  }
 }
 
 template <typename T>
 void add_in_place(T* to, const T* from, std::int64_t count, Stream stream) {
-  launch("add_", add_in_place_kernel<T>, grid_over(count), stream, to, from, count);
+  constexpr int N = kBytes / sizeof(T);
+  if (count == 0) {
+    return;
+  }
+  if (is_aligned(from) && is_aligned(to)) {
+    launch("add_", add_in_place_kernel<N, T>, grid_over_packs(count, N), stream, to, from, count);
+  } else {
+    launch("add_", add_in_place_kernel<1, T>, grid_over(count), stream, to, from, count);
+  }
 }
 
 template void fill(std::uint8_t*, std::uint8_t, std::int64_t, Stream);

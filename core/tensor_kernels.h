@@ -18,7 +18,8 @@ void fill(Word* to, Word value, std::int64_t count, Stream stream);
 template <typename From, typename To>
 void convert(const From* from, To* to, std::int64_t count, Stream stream);
 
-// to[i] += from[i]. float, double, bfloat16 or float16; 16-bit sums are rounded once each.
+// to[i] += from[i]; `from` may be `to`. float, double, bfloat16 or float16; 16-bit sums are rounded
+// once each.
 template <typename T>
 void add_in_place(T* to, const T* from, std::int64_t count, Stream stream);
 

@@ -3,8 +3,8 @@
 //
 // Bytes: forward reads a score (4) and writes a weight (2 for half types, 4 for f32), and as many
 // again with dropout; backward reads a weight and a gradient and writes a gradient, and a dropped
-// weight with dropout. Bound by memory; with dropout the ten rounds of Philox, one call for four
-// elements, take about as long.
+// weight with dropout. By count of the compiled instructions, some 85 an element in both passes
+// together, a third of them Philox's, it is issuing them that takes longest.
 //
 // A row is the work of one warp when it is short and of one block when it is longer, so that a
 // thread has at most kGroups groups of 4 neighbouring elements: they stay in registers between the
@@ -101,7 +101,7 @@ __device__ unsigned kept_of_group(const AttentionBlock& block, const Row& row, i
   unsigned bits = 0;
 #pragma unroll
   for (int i = 0; i < kGroup; ++i) {
-    bits |= dropout_keeps(words.word[i], block.dropout) ? 1U << i : 0U;
+    bits |= dropout_keeps(words.word[i], block.dropout_threshold) ? 1U << i : 0U;
   }
   return bits;
 }
@@ -112,25 +112,58 @@ __device__ T drop(const AttentionBlock& block, unsigned kept, int i, T weight) {
   return (kept >> i & 1U) != 0 ? weight * static_cast<T>(block.kept_factor) : T(0);
 }
 
-// The scores of a chunk with their masks; -infinity for what the query does not see.
+// A group of what a product wrote, which ends before column `written`; 0 beyond it.
+template <typename T>
+__device__ void load_group(const T* from, int column, int written, T (&to)[kGroup]) {
+  if (column + kGroup <= written) {
+    load_vector<kGroup>(from + column, to);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) {
+      to[i] = column + i < written ? from[column + i] : T(0);
+    }
+  }
+}
+
+// The scores of a chunk with their masks; -infinity for what the query does not see. All loads are
+// under way before the first is needed.
 template <typename T>
 __device__ void load_scores(const AttentionBlock& block, const Row& row, int chunk, const T* scores,
                             const T* additive, T (&value)[kGroups<T>][kGroup]) {
+  constexpr T kNothing = -std::numeric_limits<T>::infinity();
+  const int written = static_cast<int>(block.end);
 #pragma unroll
   for (int group = 0; group < kGroups<T>; ++group) {
     const int column = column_of<T>(row, chunk, group);
-    const bool seen = row.sees_some_of_group(column);
-    if (seen) {
-      load_vector<kGroup>(scores + column, value[group]);
-    }
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) {
-      const int j = column + i;
-      if (!seen || !row.sees(j) || (row.hidden != nullptr && row.hidden[j * block.batch])) {
-        value[group][i] = -std::numeric_limits<T>::infinity();
-      } else if (additive != nullptr) {
-        value[group][i] += additive[j];
+      value[group][i] = kNothing;
+    }
+    if (row.sees_some_of_group(column)) {
+      load_group(scores, column, written, value[group]);
+    }
+  }
+  if (additive != nullptr || row.hidden != nullptr) {  // the same for all threads
+#pragma unroll
+    for (int group = 0; group < kGroups<T>; ++group) {
+#pragma unroll
+      for (int i = 0; i < kGroup; ++i) {
+        const int j = column_of<T>(row, chunk, group) + i;
+        if (row.sees(j)) {
+          value[group][i] += additive != nullptr ? additive[j] : T(0);
+          if (row.hidden != nullptr && row.hidden[j * block.batch]) {
+            value[group][i] = kNothing;
+          }
+        }
       }
+    }
+  }
+#pragma unroll
+  for (int group = 0; group < kGroups<T>; ++group) {
+    const int column = column_of<T>(row, chunk, group);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) {
+      value[group][i] = row.sees(column + i) ? value[group][i] : kNothing;
     }
   }
 }
@@ -239,26 +272,37 @@ __device__ void load_gradients(const AttentionBlock& block, const Row& row, int 
                                bool with_dropout, const A* weights, const T* grad_dropped,
                                T (&weight)[kGroups<T>][kGroup], T (&grad)[kGroups<T>][kGroup],
                                unsigned (&kept)[kGroups<T>]) {
+  const int written = static_cast<int>(block.end);
 #pragma unroll
   for (int group = 0; group < kGroups<T>; ++group) {
     const int column = column_of<T>(row, chunk, group);
-    const bool seen = row.sees_some_of_group(column);
-    kept[group] = 0;
-    if (seen) {
-      load_vector<kGroup>(weights + column, weight[group]);
-      load_vector<kGroup>(grad_dropped + column, grad[group]);
-      if (with_dropout) {
-        kept[group] = kept_of_group(block, row, column);
-      }
-    }
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) {
-      if (!seen || !row.sees(column + i)) {
-        weight[group][i] = T(0);
-        grad[group][i] = T(0);
-      } else if (with_dropout) {
+      weight[group][i] = T(0);
+      grad[group][i] = T(0);
+    }
+    if (row.sees_some_of_group(column)) {
+      load_vector<kGroup>(weights + column, weight[group]);
+      load_group(grad_dropped, column, written, grad[group]);
+    }
+  }
+#pragma unroll
+  for (int group = 0; group < kGroups<T>; ++group) {
+    const int column = column_of<T>(row, chunk, group);
+    kept[group] =
+        with_dropout && row.sees_some_of_group(column) ? kept_of_group(block, row, column) : 0U;
+  }
+#pragma unroll
+  for (int group = 0; group < kGroups<T>; ++group) {
+    const int column = column_of<T>(row, chunk, group);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) {
+      const bool sees = row.sees(column + i);
+      weight[group][i] = sees ? weight[group][i] : T(0);
+      if (with_dropout) {
         grad[group][i] = drop(block, kept[group], i, grad[group][i]);
       }
+      grad[group][i] = sees ? grad[group][i] : T(0);
     }
   }
 }

@@ -27,12 +27,12 @@ struct AttentionBlock {
   // + h) * additive_head_stride + r * additive_row_stride + j. The offset may be negative: what
   // would lie before the buffer belongs to positions that a query does not see, and is never read.
   std::int64_t additive_row_stride = 0, additive_head_stride = 0, additive_offset = 0;
-  const bool* key_padding = nullptr;   // (C, B), true is hidden; may be null
-  std::int64_t window = 0;             // > 0: no position more than this many before its own
-  bool causal = true;                  // no position after its own
-  float dropout = 0.0F;                // probability p
-  double kept_factor = 1.0;            // 1 / (1 - p), what kept weights are multiplied by
-  std::uint64_t seed = 0, stream = 0;  // of the words that dropout draws
+  const bool* key_padding = nullptr;    // (C, B), true is hidden; may be null
+  std::int64_t window = 0;              // > 0: no position more than this many before its own
+  bool causal = true;                   // no position after its own
+  std::uint32_t dropout_threshold = 0;  // dropout_threshold(p)
+  double kept_factor = 1.0;             // 1 / (1 - p), what kept weights are multiplied by
+  std::uint64_t seed = 0, stream = 0;   // of the words that dropout draws
 };
 
 // weights = softmax(scores + additive) over what each query sees, rounded to A, and 0 for the rest

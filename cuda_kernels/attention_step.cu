@@ -5,8 +5,9 @@
 // with one head may be all there is, so its positions are cut into pieces of 16, a block each:
 // eight warps take the products of two keys with q, the first warp their softmax, and then a thread
 // sums a column of the values, its 16 loads under way together. A second kernel weighs the results
-// of the pieces by their shares of all exponentials, a thread a column; they are one sixteenth of
-// the values. Both go by sizes alone, in a fixed order. There are blocks for all slots, and those
+// of the pieces by their shares of all exponentials; they are one sixteenth of the values, but
+// would be a long row of waits for one thread, so that sixteen warps share the pieces of 32
+// columns. Both go by sizes alone, in a fixed order. There are blocks for all slots, and those
 // of slots without a position end at once: how many positions there are only the device knows.
 #include "cuda_kernels/attention_step.h"
 
@@ -125,27 +126,60 @@ __global__ void __launch_bounds__(kThreads, 2) attend_piece_kernel(AttentionStep
   }
 }
 
-__global__ void combine_pieces_kernel(AttentionStep step) {
-  const std::int64_t i = first_item();
-  if (i >= step.rows * step.head_size) {
-    return;
-  }
-  const std::int64_t row = i / step.head_size;
+constexpr int kCombineWarps = 16;
+constexpr int kCombineAhead = 4;  // pieces of a warp whose loads are under way together
+
+// A block takes 32 columns of a row, a warp every 16th piece.
+__global__ void __launch_bounds__(kCombineWarps* kWarpSize)
+    combine_pieces_kernel(AttentionStep step, std::int64_t tiles) {
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  __shared__ float scratch[kWarpSize];
+  __shared__ float sums[kCombineWarps][kWarpSize];
+  __shared__ float totals[kCombineWarps];
+  const int lane = lane_index();
+  const int warp = warp_index();
+  const std::int64_t row = blockIdx.x / tiles;
+  const std::int64_t column = blockIdx.x % tiles * kWarpSize + lane;
+  const bool inside = column < step.head_size;
   const std::int64_t pieces = (kept_positions(*step.count, step.slots) + kPiece - 1) / kPiece;
-  const float* log_sums = step.log_sums + row * step.pieces;
-  const float* partial = step.partial + row * step.pieces * step.head_size + i % step.head_size;
-  float largest = log_sums[0];
-  for (std::int64_t piece = 1; piece < pieces; ++piece) {
+  const float* const log_sums = step.log_sums + row * step.pieces;
+  const float* const partial = step.partial + row * step.pieces * step.head_size + column;
+
+  float largest = kNothing;
+  for (std::int64_t piece = threadIdx.x; piece < pieces; piece += kCombineWarps * kWarpSize) {
     largest = fmaxf(largest, log_sums[piece]);
   }
+  largest = block_max(largest, scratch);
   float total = 0.0F;
   float sum = 0.0F;
-  for (std::int64_t piece = 0; piece < pieces; ++piece) {
-    const float share = expf(log_sums[piece] - largest);
-    total += share;
-    sum = fmaf(share, partial[piece * step.head_size], sum);
+  for (std::int64_t first = warp; first < pieces; first += kCombineAhead * kCombineWarps) {
+    float log_sum[kCombineAhead];
+    float value[kCombineAhead];
+#pragma unroll
+    for (int a = 0; a < kCombineAhead; ++a) {
+      const std::int64_t piece = first + a * kCombineWarps;
+      log_sum[a] = piece < pieces ? log_sums[piece] : kNothing;
+      value[a] = piece < pieces && inside ? partial[piece * step.head_size] : 0.0F;
+    }
+#pragma unroll
+    for (int a = 0; a < kCombineAhead; ++a) {
+      const float share = expf(log_sum[a] - largest);
+      total += share;
+      sum = fmaf(share, value[a], sum);
+    }
   }
-  step.out[i] = sum / total;
+  sums[warp][lane] = sum;
+  if (lane == 0) {
+    totals[warp] = total;
+  }
+  __syncthreads();
+  if (warp == 0 && inside) {
+    for (int w = 1; w < kCombineWarps; ++w) {
+      sum += sums[w][lane];
+      total += totals[w];
+    }
+    step.out[row * step.head_size + column] = sum / total;
+  }
 }
 
 }  // namespace
@@ -178,8 +212,10 @@ void attention_step(const AttentionStep& step, Stream stream) {
   } else {
     launch("attention_step", attend_piece_kernel<false>, grid, stream, step);
   }
-  launch("attention_step", combine_pieces_kernel, grid_over(step.rows * step.head_size, 128),
-         stream, step);
+  const std::int64_t tiles = (step.head_size + kWarpSize - 1) / kWarpSize;
+  const Grid combine{dim3(static_cast<unsigned>(step.rows * tiles)),
+                     dim3(kCombineWarps * kWarpSize)};
+  launch("attention_step", combine_pieces_kernel, combine, stream, step, tiles);
 }
 
 }  // namespace rondo::cuda

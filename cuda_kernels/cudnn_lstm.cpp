@@ -49,8 +49,13 @@ Function* find(const char* name) {
 template <typename Function, typename... Arguments>
 void call(const char* name, Arguments... arguments) {
   const cudnnStatus_t status = find<Function>(name)(arguments...);
-  check(status == CUDNN_STATUS_SUCCESS, "[lstm] cuDNN reports {} from {}",
-        find<decltype(cudnnGetErrorString)>("cudnnGetErrorString")(status), name);
+  if (status != CUDNN_STATUS_SUCCESS) {
+    std::array<char, 1024> reason{};
+    find<decltype(cudnnGetLastErrorString)>("cudnnGetLastErrorString")(reason.data(),
+                                                                       reason.size());
+    fail("[lstm] cuDNN reports {} from {}: {}",
+         find<decltype(cudnnGetErrorString)>("cudnnGetErrorString")(status), name, reason.data());
+  }
 }
 
 // A descriptor that is destroyed with its owner.

@@ -1,10 +1,10 @@
-// y[i] = factor * x[i] where dropout_keeps(word i, p), else 0.
+// y[i] = factor * x[i] where dropout_keeps(word i, threshold), else 0.
 //
 // Reads x and writes y once; the mask is made from its counter, here and again in backward, and
 // never stored. A thread takes 8 consecutive elements, whose words are 2 Philox blocks, and which
 // are one or more vectors of 16 bytes; on views that are not aligned it takes them one by one. Some
-// 20 integer instructions an element stand beside 4 bytes (of 16-bit types), so this is close to
-// both limits.
+// 25 instructions an element stand beside 4 bytes (of 16-bit types), so this is close to both
+// limits.
 #include "cuda_kernels/dropout.h"
 
 #include "core/scalar/philox.h"
@@ -26,31 +26,31 @@ __global__ void dropout_kernel(Dropout params, const A* from, A* to, std::int64_
     return;
   }
   const C factor = static_cast<C>(params.factor);
-  C scale[kGroup];
+  bool keep[kGroup];
   for (int block = 0; block < kGroup / 4; ++block) {
     const Philox4 words = philox(params.seed, params.stream,
                                  static_cast<std::uint64_t>(group) * (kGroup / 4) + block);
     for (int i = 0; i < 4; ++i) {
-      scale[4 * block + i] = dropout_keeps(words.word[i], params.p) ? factor : C(0);
+      keep[4 * block + i] = dropout_keeps(words.word[i], params.threshold);
     }
   }
   // A product with 0 would keep the sign, infinity and NaN of what is dropped.
-  const auto apply = [](C x, C by) { return by == C(0) ? C(0) : x * by; };
+  const auto apply = [factor](C x, bool kept) { return kept ? x * factor : C(0); };
   if (vectors && begin + kGroup <= count) {
+    C x[kGroup];
     if constexpr (!kOnes) {
-      C x[kGroup];
       load_vector<kGroup>(from + begin, x);
-      for (int i = 0; i < kGroup; ++i) {
-        scale[i] = apply(x[i], scale[i]);
-      }
     }
-    store_vector<kGroup>(scale, to + begin);
+    for (int i = 0; i < kGroup; ++i) {
+      x[i] = apply(kOnes ? C(1) : x[i], keep[i]);
+    }
+    store_vector<kGroup>(x, to + begin);
     return;
   }
   for (int i = 0; i < kGroup; ++i) {
     if (begin + i < count) {
       const C x = kOnes ? C(1) : to_compute(from[begin + i]);
-      to[begin + i] = convert_element<A>(apply(x, scale[i]));
+      to[begin + i] = convert_element<A>(apply(x, keep[i]));
     }
   }
 }

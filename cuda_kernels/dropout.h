@@ -8,13 +8,13 @@
 
 namespace rondo::cuda {
 
-// Element i is kept, and multiplied by `factor`, where word i of the random stream is at least p as
-// a number in [0, 1); else it becomes 0.
+// Element i is kept, and multiplied by `factor`, where dropout_keeps(word i of the random stream,
+// threshold); else it becomes 0.
 struct Dropout {
   std::uint64_t seed = 0;
   std::uint64_t stream = 0;
-  float p = 0.0F;
-  double factor = 1.0;  // 1 / (1 - p)
+  std::uint32_t threshold = 0;  // dropout_threshold(p)
+  double factor = 1.0;          // 1 / (1 - p)
 };
 
 // to[i] = factor * from[i] or 0, for `count` elements. `to` may be `from`: backward is the same

@@ -68,6 +68,9 @@ bool asks_for_bias(const Gemm& p) {
   return p.bias != nullptr && alignment(p.bias) == 16 && p.result != DType::f64;
 }
 
+// TF32 is a mode of products of f32; of others it means nothing.
+bool uses_tf32(const Gemm& p) { return p.tf32 && p.operands == DType::f32; }
+
 // All that the choice of an algorithm depends on.
 using Key = std::array<std::int64_t, 19>;
 
@@ -86,7 +89,7 @@ Key key_of(const Gemm& p) {
           static_cast<std::int64_t>(p.result),
           p.transpose_a == Transpose::yes,
           p.transpose_b == Transpose::yes,
-          p.tf32,
+          uses_tf32(p),
           p.beta == 0.0,
           asks_for_bias(p),
           alignment(p.a) * 256 + alignment(p.b),
@@ -112,8 +115,9 @@ using Layout = Owned<cublasLtMatrixLayout_t>;
 // How one kind of product is computed.
 struct Plan {
   Description description;
-  Layout a, b, c;  // cuBLASLt's A and B: our B and A
-  cublasLtMatmulAlgo_t algorithm;
+  Layout a, b, c;                                // cuBLASLt's A and B: our B and A
+  std::vector<cublasLtMatmulAlgo_t> algorithms;  // the fastest first, as cuBLASLt expects
+  std::size_t chosen = 0;                        // those before have been refused
   bool adds_bias;
 };
 
@@ -141,9 +145,9 @@ Description make_description(const Gemm& p, bool adds_bias) {
   const bool wide = p.operands == DType::f64;
   cublasLtMatmulDesc_t handle = nullptr;
   check_status(lt.matmul_desc_create(&handle,
-                                     wide     ? CUBLAS_COMPUTE_64F
-                                     : p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                              : CUBLAS_COMPUTE_32F,
+                                     wide           ? CUBLAS_COMPUTE_64F
+                                     : uses_tf32(p) ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                    : CUBLAS_COMPUTE_32F,
                                      wide ? CUDA_R_64F : CUDA_R_32F),
                "cublasLtMatmulDescCreate", p);
   Description description(handle, lt.matmul_desc_destroy);
@@ -198,24 +202,27 @@ std::optional<Plan> try_plan(const Gemm& p, cublasLtHandle_t handle, bool adds_b
             layout(p.operands, p.transpose_a, p.m, p.k, p.lda, p.stride_a),
             layout(p.result, Transpose::no, p.m, p.n, p.ldc, p.stride_c),
             {},
+            0,
             adds_bias};
   const auto preference = make_preference(p);
-  std::array<cublasLtMatmulHeuristicResult_t, 8> found{};  // the fastest first, it expects
+  std::array<cublasLtMatmulHeuristicResult_t, 8> found{};
   int count = 0;
   const cublasStatus_t status = cublaslt().matmul_algo_get_heuristic(
       handle, plan.description.get(), plan.a.get(), plan.b.get(), plan.c.get(), plan.c.get(),
       preference.get(), static_cast<int>(found.size()), found.data(), &count);
-  if (status != CUBLAS_STATUS_NOT_SUPPORTED) {
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED && !adds_bias) {
     check_status(status, "cublasLtMatmulAlgoGetHeuristic", p);
   }
   for (int i = 0; i < count; ++i) {
     const auto& result = found[static_cast<std::size_t>(i)];
     if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= kWorkspaceBytes) {
-      plan.algorithm = result.algo;
-      return plan;
+      plan.algorithms.push_back(result.algo);
     }
   }
-  return std::nullopt;
+  if (plan.algorithms.empty()) {
+    return std::nullopt;
+  }
+  return plan;
 }
 
 // What a device's products share. Plans are kept for good: there are as many as there are shapes in
@@ -226,22 +233,23 @@ struct Products {
   void* workspace = nullptr;  // in use by one product at a time, for one stream orders them all
   std::unordered_map<Key, Plan, KeyHash> plans;
 
-  const Plan& plan_for(const Gemm& p) {
-    const Key key = key_of(p);
-    const auto known = plans.find(key);
+  Plan& plan_for(const Gemm& p) {
+    const auto known = plans.find(key_of(p));
     if (known != plans.end()) {
       return known->second;
     }
-    std::optional<Plan> plan;
     if (asks_for_bias(p)) {
-      plan = try_plan(p, handle, true);
+      if (std::optional<Plan> plan = try_plan(p, handle, true)) {
+        return plans.insert_or_assign(key_of(p), *std::move(plan)).first->second;
+      }
     }
-    if (!plan) {
-      plan = try_plan(p, handle, false);
-    }
-    check(plan.has_value(), "[gemm] cuBLASLt {} has no algorithm for {}", gemm_backend(),
-          describe(p));
-    return plans.emplace(key, *std::move(plan)).first->second;
+    return plan_without_bias(p);
+  }
+  // Takes the place of another plan for p.
+  Plan& plan_without_bias(const Gemm& p) {
+    std::optional<Plan> plan = try_plan(p, handle, false);
+    check(plan.has_value(), "[gemm] {} has no algorithm for {}", gemm_backend(), describe(p));
+    return plans.insert_or_assign(key_of(p), *std::move(plan)).first->second;
   }
 };
 
@@ -271,6 +279,36 @@ void scale_and_add_bias(const Gemm& p, double factor, Stream stream) {
   });
 }
 
+// Computes p without the bias, or with it if the plan adds it.
+cublasStatus_t multiply(const Products& shared, const Plan& plan, const Gemm& p, Stream stream) {
+  if (plan.adds_bias) {
+    check_status(
+        cublaslt().matmul_desc_set_attribute(
+            plan.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof(p.bias)),
+        "cublasLtMatmulDescSetAttribute", p);
+  }
+  const auto with = [&](auto alpha, auto beta) {
+    return cublaslt().matmul(shared.handle, plan.description.get(), &alpha, p.b, plan.a.get(), p.a,
+                             plan.b.get(), &beta, p.c, plan.c.get(), p.c, plan.c.get(),
+                             &plan.algorithms[plan.chosen], shared.workspace, kWorkspaceBytes,
+                             native(stream));
+  };
+  return p.operands == DType::f64 ? with(p.alpha, p.beta)
+                                  : with(static_cast<float>(p.alpha), static_cast<float>(p.beta));
+}
+
+// Goes on to the next algorithms while they are refused, which happens before any work: what the
+// heuristic proposes for odd alignments, it need not have tried. The choice stays with the plan.
+cublasStatus_t multiply_with_any(const Products& shared, Plan& plan, const Gemm& p, Stream stream) {
+  cublasStatus_t status = multiply(shared, plan, p, stream);
+  while ((status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) &&
+         plan.chosen + 1 < plan.algorithms.size()) {
+    ++plan.chosen;
+    status = multiply(shared, plan, p, stream);
+  }
+  return status;
+}
+
 }  // namespace
 
 void gemm(const Gemm& p, Stream stream) {
@@ -283,26 +321,15 @@ void gemm(const Gemm& p, Stream stream) {
   }
   Products& shared = products(p);
   const std::lock_guard lock(shared.mutex);
-  const Plan& plan = shared.plan_for(p);
-  if (plan.adds_bias) {
-    check_status(
-        cublaslt().matmul_desc_set_attribute(
-            plan.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof(p.bias)),
-        "cublasLtMatmulDescSetAttribute", p);
+  Plan* plan = &shared.plan_for(p);
+  cublasStatus_t status = multiply_with_any(shared, *plan, p, stream);
+  if (plan->adds_bias &&
+      (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE)) {
+    plan = &shared.plan_without_bias(p);
+    status = multiply_with_any(shared, *plan, p, stream);
   }
-  const auto multiply = [&](auto alpha, auto beta) {
-    check_status(
-        cublaslt().matmul(shared.handle, plan.description.get(), &alpha, p.b, plan.a.get(), p.a,
-                          plan.b.get(), &beta, p.c, plan.c.get(), p.c, plan.c.get(),
-                          &plan.algorithm, shared.workspace, kWorkspaceBytes, native(stream)),
-        "cublasLtMatmul", p);
-  };
-  if (p.operands == DType::f64) {
-    multiply(p.alpha, p.beta);
-  } else {
-    multiply(static_cast<float>(p.alpha), static_cast<float>(p.beta));
-  }
-  if (p.bias != nullptr && !plan.adds_bias) {
+  check_status(status, "cublasLtMatmul", p);
+  if (p.bias != nullptr && !plan->adds_bias) {
     scale_and_add_bias(p, 1.0, stream);
   }
 }

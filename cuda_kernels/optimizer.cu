@@ -68,7 +68,7 @@ __device__ double block_sum(double value) {
       sums[threadIdx.x] += sums[threadIdx.x + half];
     }
   }
-  return sums[0];
+  return threadIdx.x == 0 ? sums[0] : 0.0;  // the others would read what it may still be writing
 }
 
 template <typename T>

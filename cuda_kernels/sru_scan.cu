@@ -18,10 +18,12 @@
 // direction. Its ring holds four groups of steps: while one is computed, three are on their way.
 // How many steps a group has, the launcher chooses from the number of warps (Ring).
 //
-// A step cannot be faster than the chain from c_{t-1} to c_t, by count of its instructions some 70
-// cycles with the fast exponential and division of sigmoid: 40 us for 1024 steps at 1.75 GHz, where
-// bf16 at B = 4, D = 3072 takes 45 us at the bandwidth of an H100 and 31 us at that of an H200.
-// Backward has all c, so that only the gradient's shorter chain runs through time.
+// A step cannot be faster than the chain from c_{t-1} to c_t: product and sum, exponential,
+// reciprocal, product and sum, some 56 cycles, and by a model of the compiled loop 81 to 88 in all:
+// 50 us for 1024 steps at 1.75 GHz, where bf16 at B = 4, D = 3072 would take 31 us at the bandwidth
+// of an H200. Backward has all c, so that only the gradient's shorter chain runs through time and
+// the gates of several steps can be computed together. For that a thread needs some 100 registers,
+// more than the compiler gives it unless it is told how few blocks share them (kResidentBlocks).
 //
 // Sums over time are a thread's own; a second kernel adds them over the batch, in order.
 #include "cuda_kernels/sru_scan.h"
@@ -36,6 +38,10 @@ namespace rondo::cuda {
 namespace {
 
 constexpr int kGroups = 4;
+constexpr int kResidentBlocks = 16;  // of a multiprocessor, at least
+// Steps that are computed together. Groups of half types have 8 at least, those of others 4.
+template <typename A>
+inline constexpr int kUnroll = is_half<A> ? 8 : 4;
 constexpr std::int64_t kBytesInFlight = 48 << 10;  // to a multiprocessor
 constexpr std::int64_t kMostBytes = 48 << 10;      // of a ring: what a block may have unasked
 
@@ -104,18 +110,23 @@ class Planes {
     if (!in_tile_) {
       return;
     }
+    if (ring.wide) {
+      fetch_rows<kVectorBytes>(steps, steps_of_last, ring, to);
+    } else {
+      fetch_rows<sizeof(T)>(steps, steps_of_last, ring, to);
+    }
+  }
+
+ private:
+  template <int bytes>
+  __device__ void fetch_rows(int steps, int steps_of_last, const Ring& ring, unsigned char* to) {
     unsigned char* slot = to + first_step_ * ring.slot_bytes + column_ * sizeof(T);
 #pragma unroll 1
     for (int step = first_step_; step < steps; step += steps_at_once_) {
 #pragma unroll
       for (int i = 0; i < count; ++i) {
-        unsigned char* const into = slot + i * kWarpSize * sizeof(T);
         if (i < count - 1 || step < steps_of_last) {
-          if (ring.wide) {
-            copy_async<kVectorBytes>(into, next_[i]);
-          } else {
-            copy_async<sizeof(T)>(into, next_[i]);
-          }
+          copy_async<bytes>(slot + i * kWarpSize * sizeof(T), next_[i]);
         }
         next_[i] += stride_[i];
       }
@@ -123,7 +134,6 @@ class Planes {
     }
   }
 
- private:
   int column_;
   bool in_tile_;
   int first_step_;
@@ -265,7 +275,8 @@ __device__ void for_each_group(const SruScan<A>& scan, const Tile& tile, const R
 // `general` is false for what language models use, where the loop over steps has no branches on
 // options: there is no padding, no weights of every step, and x wants a gradient.
 template <typename A, Activation activation, bool has_skip_term, bool general>
-__global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> scan, Ring ring) {
+__global__ void __launch_bounds__(kWarpSize, kResidentBlocks)
+    forward_kernel(SruScanForward<A> scan, Ring ring) {
   using C = ComputeType<A>;
   constexpr int count = ForwardPlanes<has_skip_term>::count;
   const Tile tile = tile_of_block(scan, false);
@@ -291,7 +302,7 @@ __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> sc
         }
       },
       [&](int, int steps, unsigned char* group, unsigned padded) {
-#pragma unroll 4
+#pragma unroll kUnroll < A>
         for (int step = 0; step < steps; ++step) {
           SruState<C> result{0, c};
           if (!general || (padded >> step & 1U) == 0) {
@@ -313,7 +324,8 @@ __global__ void __launch_bounds__(kWarpSize) forward_kernel(SruScanForward<A> sc
 }
 
 template <typename A, Activation activation, bool has_skip_term, bool general>
-__global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> scan, Ring ring) {
+__global__ void __launch_bounds__(kWarpSize, kResidentBlocks)
+    backward_kernel(SruScanBackward<A> scan, Ring ring) {
   using C = ComputeType<A>;
   using Rows = BackwardPlanes<has_skip_term>;
   const Tile tile = tile_of_block(scan, true);
@@ -356,16 +368,17 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
         }
       },
       [&](int first, int steps, unsigned char* group, unsigned padded) {
-#pragma unroll 2
+        const int last = static_cast<int>(scan.steps) - 1 - first;
+#pragma unroll kUnroll < A>
         for (int step = 0; step < steps; ++step) {
           SruGradients<C> grad{0, 0, 0, 0, 0, 0, grad_c};
+          C c_previous = 0;
           if (!general || (padded >> step & 1U) == 0) {
             const unsigned char* const slot = group + step * ring.slot_bytes;
             const SruInput<C> in =
                 read_inputs<Rows::count, has_skip_term, general>(scan, slot, tile.lane, unit);
-            const C c_previous = first + step + 1 < scan.steps
-                                     ? to_compute(plane<A>(slot, Rows::c_previous)[tile.lane])
-                                     : c_first;
+            c_previous =
+                step < last ? to_compute(plane<A>(slot, Rows::c_previous)[tile.lane]) : c_first;
             grad = sru_backward_step<activation, has_skip_term>(
                 in, unit, c_previous, to_compute(plane<A>(slot, Rows::grad_h)[tile.lane]), grad_c);
           }
@@ -385,8 +398,9 @@ __global__ void __launch_bounds__(kWarpSize) backward_kernel(SruScanBackward<A> 
             grad_weight[scan.units] = grad.weight_reset;
             row += tile.row_step;
           }
-          sum_weight_forget += grad.weight_forget;
-          sum_weight_reset += grad.weight_reset;
+          // Written as one rounding: else the compiler does so in some variants and not in others.
+          sum_weight_forget = std::fma(grad.u1, c_previous, sum_weight_forget);
+          sum_weight_reset = std::fma(grad.u2, c_previous, sum_weight_reset);
           sum_bias_forget += grad.u1;
           sum_bias_reset += grad.u2;
         }
@@ -409,7 +423,7 @@ __global__ void sum_batch_kernel(const C* sums, std::int64_t batch, std::int64_t
                                  std::int64_t first, C* grad_weight_c, C* grad_bias) {
   for (std::int64_t i = first + first_item(); i < 4 * units; i += item_stride()) {
     C sum = 0;
-#pragma unroll 8
+#pragma unroll 32
     for (std::int64_t entry = 0; entry < batch; ++entry) {
       sum += sums[entry * 4 * units + i];
     }
@@ -428,7 +442,6 @@ std::int64_t tile_count(const SruScan<A>& scan) {
 template <typename A>
 Ring make_ring(const SruScan<A>& scan, int planes) {
   using C = ComputeType<A>;
-  constexpr std::int64_t kMostWarps = 32;  // blocks that a multiprocessor holds
   const std::int64_t width = scan.units / (scan.bidirectional ? 2 : 1);
   Ring ring{};
   ring.slot_bytes = static_cast<int>(planes * kWarpSize * sizeof(A));
@@ -438,7 +451,8 @@ Ring make_ring(const SruScan<A>& scan, int planes) {
     ring.wide = ring.wide && takes_vectors(scan.weight_c, width);
   }
   const std::int64_t warps =
-      std::min((tile_count(scan) + scan.multiprocessors - 1) / scan.multiprocessors, kMostWarps);
+      std::min((tile_count(scan) + scan.multiprocessors - 1) / scan.multiprocessors,
+               std::int64_t{kResidentBlocks});
   const auto fits = [&](std::int64_t group_steps) {
     return group_steps <= kWarpSize && kGroups * group_steps * ring.slot_bytes <= kMostBytes;
   };

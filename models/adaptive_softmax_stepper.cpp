@@ -67,7 +67,10 @@ AdaptiveSoftmax::Stepper::Stepper(const AdaptiveSoftmax& softmax, std::int64_t s
         step.scores[s].copy_from(cluster.bias.value());
       }
     }
-    cpu_scores_.push_back(device.is_cpu() ? step.scores : step.scores.to(Device::cpu()));
+    // Scores without rows never change, and are not copied again.
+    cpu_scores_.push_back(cluster.row_size > 0 && device.is_cuda()
+                              ? Tensor::empty(step.scores.shape())
+                              : step.scores.to(Device::cpu()));
     steps_.push_back(std::move(step));
   }
 }

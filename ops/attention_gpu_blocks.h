@@ -162,7 +162,7 @@ struct KernelBlock : cuda::AttentionBlock {
     causal = a.mask.causal;
     window = a.mask.window;
     key_padding = device_data_or_null<bool>(a.mask.key_padding);
-    dropout = static_cast<float>(a.dropout);
+    dropout_threshold = rondo::dropout_threshold(static_cast<float>(a.dropout));
     kept_factor = 1.0 / (1.0 - a.dropout);
     seed = a.stream.seed;
     stream = a.stream.stream;

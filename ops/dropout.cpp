@@ -51,7 +51,7 @@ Variable dropout_on_cpu(const Variable& x, double p, const RandomStream& random)
 }
 
 cuda::Dropout gpu_params(double p, const RandomStream& random) {
-  return {random.seed, random.stream, static_cast<float>(p), 1.0 / (1.0 - p)};
+  return {random.seed, random.stream, dropout_threshold(static_cast<float>(p)), 1.0 / (1.0 - p)};
 }
 
 // to = from with a mask; they may be the same.

@@ -77,6 +77,9 @@ GenerationMeasurement measure_generation(const LanguageModel& model, const Model
   for (std::int64_t t = 0; t < options.window; ++t) {
     prompt.data<std::int32_t>()[t] = static_cast<std::int32_t>(t % model.vocabulary_size());
   }
+  if (device.is_cuda()) {  // loads kernels, and chooses algorithms
+    model.start_stream(options.streams, options.window)->prefill(prompt);
+  }
   const auto prefill_started = Clock::now();
   const Tensor* scores = &stream->prefill(prompt);
   measured.prefill_seconds = seconds_since(prefill_started);

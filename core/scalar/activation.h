@@ -10,7 +10,7 @@
 namespace rondo {
 
 // 1 / (1 + e^-x). The exponential is taken of -|x|, so it never overflows, and small values keep
-// their relative accuracy. On a GPU, floats get its fast exponential and division, since the time
+// their relative accuracy. On a GPU, floats get its fast exponential and reciprocal, since the time
 // of a recurrence is that of one sigmoid after another: a few units in the last place off, |x| more
 // for negative x, and 0 below -87.
 template <typename T>
@@ -19,8 +19,10 @@ RONDO_HOST_DEVICE T sigmoid(T x) {
   if constexpr (std::is_same_v<T, float>) {
     constexpr float kLog2E = 1.44269504F;
     float e;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-kLog2E * fabsf(x)));
-    return __fdividef(x < 0.0F ? e : 1.0F, 1.0F + e);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-kLog2E * x));
+    float y;  // 0 where e has become infinite
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0F + e));
+    return y;
   }
 #endif
   const T e = std::exp(-std::abs(x));

@@ -18,7 +18,8 @@ __device__ inline void copy_async(void* shared, const void* global) {
   if constexpr (bytes == 4 || bytes == 8 || bytes == 16) {
     const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
     if constexpr (bytes == 16) {  // past the first cache
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+      asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(global)
+                   : "memory");
     } else {
       asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(bytes)
                    : "memory");

@@ -28,23 +28,28 @@ __device__ inline float add_products(float sum, float4 a, float4 b) {
 }
 
 // Adds `groups` groups from element i on to the sums, the loads of the rows under way together.
-template <int groups, bool vectors, int kRows, int kStreams>
+// With `all` false, those of the fours that end beyond n count as zeros and are not read.
+template <int groups, bool vectors, bool all, int kRows, int kStreams>
 __device__ inline void add_groups(const float* const (&rows)[kRows],
-                                  const float* const (&x)[kStreams], std::int64_t i,
+                                  const float* const (&x)[kStreams], std::int64_t i, std::int64_t n,
                                   float (&sums)[kRows][kStreams]) {
+  const auto load = [&](const float* from, int g) {
+    const std::int64_t at = i + g * kDotGroup;
+    return all || at + 3 < n ? load_four<vectors>(from + at) : float4{0.0F, 0.0F, 0.0F, 0.0F};
+  };
   float4 row[kRows][groups];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
-      row[r][g] = load_four<vectors>(rows[r] + i + g * kDotGroup);
+      row[r][g] = load(rows[r], g);
     }
   }
 #pragma unroll
   for (int g = 0; g < groups; ++g) {
 #pragma unroll
     for (int s = 0; s < kStreams; ++s) {
-      const float4 v = load_four<vectors>(x[s] + i + g * kDotGroup);
+      const float4 v = load(x[s], g);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         sums[r][s] = add_products(sums[r][s], row[r][g], v);
@@ -70,21 +75,13 @@ __device__ inline void rows_dot(const float* const (&rows)[kRows],
     }
   }
   std::int64_t i = 4 * lane_index();
-  const auto has = [&](int groups) { return i + (groups - 1) * kDotGroup + 3 < n; };
-  for (; has(kAhead); i += kAhead * kDotGroup) {
-    add_groups<kAhead, vectors>(rows, x, i, sums);
+  for (; i + (kAhead - 1) * kDotGroup + 3 < n; i += kAhead * kDotGroup) {
+    add_groups<kAhead, vectors, true>(rows, x, i, n, sums);
   }
-  if (kAhead > 4 && has(4)) {
-    add_groups<4, vectors>(rows, x, i, sums);
-    i += 4 * kDotGroup;
-  }
-  if (has(2)) {
-    add_groups<2, vectors>(rows, x, i, sums);
-    i += 2 * kDotGroup;
-  }
-  if (has(1)) {
-    add_groups<1, vectors>(rows, x, i, sums);
-    i += kDotGroup;
+  if (i + 3 < n) {
+    add_groups<kAhead, vectors, false>(rows, x, i, n, sums);
+    i += (n - i) / kDotGroup * kDotGroup;
+    i += i + 3 < n ? kDotGroup : 0;
   }
   if constexpr (!vectors) {  // the lane that is left with fewer than four
 #pragma unroll 1

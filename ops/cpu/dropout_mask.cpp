@@ -6,10 +6,11 @@ namespace rondo::cpu {
 
 void make_dropout_mask_plain(const RandomStream& stream, float p, std::int64_t first,
                              std::int64_t count, std::uint8_t* bits) {
+  const std::uint32_t threshold = dropout_threshold(p);
   std::fill_n(bits, count * (kDropoutGroup / 8), std::uint8_t{0});
   for (std::int64_t i = 0; i < count * kDropoutGroup; ++i) {
     const auto element = static_cast<std::uint64_t>(first * kDropoutGroup + i);
-    if (dropout_keeps(stream.word(element), p)) {
+    if (dropout_keeps(stream.word(element), threshold)) {
       bits[i / 8] = static_cast<std::uint8_t>(bits[i / 8] | (1U << (i % 8)));
     }
   }

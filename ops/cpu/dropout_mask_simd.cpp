@@ -84,9 +84,7 @@ void MakeDropoutMask(const RandomStream& stream, float p, std::int64_t first, st
     make_dropout_mask_plain(stream, p, first, count, bits);
     return;
   }
-  // unit_float(word) >= p is (word >> 8) >= p * 2^24, whole numbers once rounded up.
-  const auto below =
-      hn::Set(signed_d, static_cast<std::int32_t>(std::ceil(static_cast<double>(p) * 0x1p24)) - 1);
+  const auto below = hn::Set(signed_d, static_cast<std::int32_t>(dropout_threshold(p)) - 1);
   HWY_ALIGN std::uint32_t words[kDropoutGroup];
   for (std::int64_t group = 0; group < count; ++group) {
     for (std::int64_t block = 0; block < kBlocks; block += width) {

@@ -1,6 +1,8 @@
 #include "core/cuda.h"
 
+#include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "core/allocator.h"
 #include "tests/support/testing.h"
@@ -56,6 +58,29 @@ TEST_CASE("conversions on the GPU round as those on the CPU", "[core][cuda][gpu]
   }
 }
 
+TEST_CASE("conversions and sums on the GPU take every size and alignment", "[core][cuda][gpu]") {
+  for (const DType type : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+    for (const std::int64_t count : {0, 1, 3, 8, 17, 64, 1000}) {
+      for (const std::int64_t offset : {0, 1}) {
+        INFO(name(type) << ", " << count << " from " << offset);
+        Generator generator(4);
+        Tensor values = Tensor::empty({count + offset});
+        fill_uniform(values, -2.0, 2.0, generator);
+        const Tensor here = values.to(type).narrow(offset, count);
+        const Tensor there = values.to(type).to(test_device()).narrow(offset, count);
+        for (const DType other : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+          REQUIRE(same_bits(on_cpu(there.to(other)), here.to(other)));
+        }
+        Tensor sum = there.clone();
+        sum.add_(there);
+        Tensor expected = here.to(DType::f64);
+        expected.add_(expected.clone());
+        REQUIRE(same_bits(on_cpu(sum), expected.to(type)));
+      }
+    }
+  }
+}
+
 TEST_CASE("add_ on the GPU adds", "[core][cuda][gpu]") {
   Generator generator(3);
   for (const DType type : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
@@ -93,6 +118,9 @@ TEST_CASE("elements on the GPU are not read as if they were on the CPU", "[core]
 }
 
 TEST_CASE("released GPU memory is handed out again", "[core][cuda][gpu]") {
+  if (std::getenv("RONDO_CUDA_NO_CACHE") != nullptr) {
+    return;
+  }
   CachingAllocator& memory = allocator(test_device());
   const void* first = Tensor::empty({5000}, DType::f32, test_device()).raw();
   const MemoryStats before = memory.stats();
@@ -103,6 +131,25 @@ TEST_CASE("released GPU memory is handed out again", "[core][cuda][gpu]") {
   REQUIRE(memory.stats().in_use_bytes == before.in_use_bytes);
 }
 
+TEST_CASE("CPU memory may change as soon as it has been copied to the GPU", "[core][cuda][gpu]") {
+  // From less than a piece of the memory that copies go through to more than all of it.
+  for (const std::int64_t count : {1, 1000, 70'000, 5'000'000}) {
+    Tensor busy = Tensor::zeros({1 << 20}, DType::f32, test_device());
+    const Tensor one = Tensor::full(busy.shape(), 1.0, DType::f32, test_device());
+    for (int i = 0; i < 20; ++i) {
+      busy.add_(one);
+    }
+    Tensor here = Tensor::empty({count}, DType::i32);
+    std::iota(here.data<std::int32_t>(), here.data<std::int32_t>() + count, 7);
+    const Tensor there = here.to(test_device());
+    here.fill(-1.0);
+    const Tensor back = on_cpu(there);
+    REQUIRE(back.data<std::int32_t>()[0] == 7);
+    REQUIRE(back.data<std::int32_t>()[count / 2] == 7 + count / 2);
+    REQUIRE(back.data<std::int32_t>()[count - 1] == 6 + count);
+  }
+}
+
 TEST_CASE("copies of pinned memory are ordered by events", "[core][cuda][gpu]") {
   if constexpr (kWithCuda) {
     const std::vector<std::int32_t> values = {1, 2, 3, 4};
@@ -111,6 +158,9 @@ TEST_CASE("copies of pinned memory are ordered by events", "[core][cuda][gpu]") 
     std::memcpy(from.data(), values.data(), 16);
     Tensor there = Tensor::empty({4}, DType::i32, test_device());
     const cuda::Stream copies = cuda::copy_stream(test_device());
+    cuda::Event ours(test_device());  // whoever had the block before, on the other stream
+    ours.record(cuda::stream(test_device()));
+    ours.wait_on(copies);
     cuda::copy_to_device(there.raw(), from.data(), 16, copies);
     cuda::Event copied(test_device());
     copied.record(copies);

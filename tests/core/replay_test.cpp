@@ -33,6 +33,13 @@ TEST_CASE("work on a GPU is called until it is known, and done every time", "[co
   CHECK(replay_five_times(test_device()) == 2);
 }
 
+TEST_CASE("work that takes memory of a GPU is refused there", "[core][replay][gpu]") {
+  Replay replay;
+  const auto work = [] { Tensor::full({3}, 1.0, DType::f32, test_device()); };
+  replay.run(test_device(), work);
+  CHECK_THROWS_WITH(replay.run(test_device(), work), ContainsSubstring("takes memory of cuda"));
+}
+
 TEST_CASE("work that waits for a GPU cannot be replayed there, which leaves nothing behind",
           "[core][replay][gpu]") {
   const Tensor one = Tensor::full({1}, 1.0, DType::f32, test_device());

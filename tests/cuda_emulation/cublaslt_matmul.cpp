@@ -15,6 +15,7 @@
 #include "ops/cpu/gemm.h"
 #include "tests/cuda_emulation/cublaslt_handles.h"
 #include "tests/cuda_emulation/device_memory.h"
+#include "tests/cuda_emulation/environment.h"
 #include "tests/cuda_emulation/runtime.h"
 
 namespace {
@@ -120,9 +121,18 @@ std::uint64_t fingerprint(const Problem& p) {
 // What an algorithm needs, as it is kept in cublasLtMatmulAlgo_t.
 struct Algorithm {
   std::uint64_t problem;
+  std::uint64_t place;  // among those that the heuristic gave
   std::uint64_t workspace_bytes;
   std::uint64_t alignment_a, alignment_b, alignment_c, alignment_d;
 };
+
+// Whether the environment wants an algorithm that was proposed to be refused: the first of each
+// problem (1), also all that add a bias (2), or all (3).
+bool is_refused(const Algorithm& algorithm, const Problem& problem) {
+  const long refused = cuda_emulation::setting("RONDO_EMULATION_REFUSED", 0);
+  return refused >= 3 || (refused >= 2 && problem.has_bias()) ||
+         (refused >= 1 && algorithm.place == 0);
+}
 
 bool is_aligned(const void* pointer, std::uint64_t bytes) {
   return bytes == 0 || reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0;
@@ -241,15 +251,21 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
   if (const cublasStatus_t status = check(problem); status != CUBLAS_STATUS_SUCCESS) {
     return status;
   }
-  const Algorithm algorithm{
-      fingerprint(problem),    std::min(preference->workspace_bytes, kWorkspaceBytes),
-      preference->alignment_a, preference->alignment_b,
-      preference->alignment_c, preference->alignment_d};
-  results[0] = {};
-  std::memcpy(&results[0].algo, &algorithm, sizeof(algorithm));
-  results[0].workspaceSize = algorithm.workspace_bytes;
-  results[0].state = CUBLAS_STATUS_SUCCESS;
-  *returned = 1;
+  Algorithm algorithm{fingerprint(problem),
+                      0,
+                      std::min(preference->workspace_bytes, kWorkspaceBytes),
+                      preference->alignment_a,
+                      preference->alignment_b,
+                      preference->alignment_c,
+                      preference->alignment_d};
+  *returned = std::min(requested, 2);
+  for (int i = 0; i < *returned; ++i) {
+    algorithm.place = static_cast<std::uint64_t>(i);
+    results[i] = {};
+    std::memcpy(&results[i].algo, &algorithm, sizeof(algorithm));
+    results[i].workspaceSize = algorithm.workspace_bytes;
+    results[i].state = CUBLAS_STATUS_SUCCESS;
+  }
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -272,6 +288,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     std::memcpy(&algorithm, algo, sizeof(algorithm));
     if (algorithm.problem != fingerprint(p)) {
       return CUBLAS_STATUS_INVALID_VALUE;
+    }
+    if (is_refused(algorithm, p)) {
+      return CUBLAS_STATUS_NOT_SUPPORTED;
     }
   }
   if (alpha == nullptr || beta == nullptr || workspace_bytes < algorithm.workspace_bytes ||

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "core/half.h"
+#include "cuda_kernels/gemm.h"
 #include "tests/cuda_emulation/test_buffer.h"
+#include "tests/cuda_emulation/test_setting.h"
 #include "tests/support/catch.h"
 
 namespace cuda_emulation {
@@ -237,6 +239,39 @@ TEST_CASE("Types, sizes and scalars that do not fit are refused") {
   Product<double> biased;
   biased.biased = true;
   CHECK(biased.run() == CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
+TEST_CASE("A product that is refused is computed by the next algorithm, and a bias added apart") {
+  const Buffer<float> a(std::vector<float>{1, 2});
+  const Buffer<float> b(std::vector<float>{3, 4});
+  const Buffer<float> bias(std::vector<float>(4, 0.5F));
+  const Buffer<float> c(std::vector<float>(4, 0.0F));
+  rondo::cuda::Gemm product;
+  product.n = 2;
+  product.k = 1;
+  product.a = a.data();
+  product.b = b.data();
+  product.bias = bias.data();
+  product.c = c.data();
+  product.lda = 1;
+  product.ldb = product.ldc = 2;
+  const auto multiply = [&](std::int64_t rows) {  // a size that has no plan yet
+    product.m = rows;
+    rondo::cuda::gemm(product, work());
+    return c.read();
+  };
+  {
+    const Setting refused("RONDO_EMULATION_REFUSED", "1");
+    CHECK(multiply(1) == std::vector<float>{3.5F, 4.5F, 0, 0});
+  }
+  {
+    const Setting refused("RONDO_EMULATION_REFUSED", "2");
+    CHECK(multiply(2) == std::vector<float>{3.5F, 4.5F, 6.5F, 8.5F});
+    CHECK(multiply(2) == std::vector<float>{3.5F, 4.5F, 6.5F, 8.5F});
+  }
+  const Setting refused("RONDO_EMULATION_REFUSED", "3");
+  CHECK_THROWS_WITH(multiply(1),
+                    ContainsSubstring("CUBLAS_STATUS_NOT_SUPPORTED from cublasLtMatmul"));
 }
 
 }  // namespace

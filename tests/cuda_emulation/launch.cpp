@@ -27,8 +27,14 @@ cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel) {
   if (!runs_on(config.stream, current_device())) {
     return cudaErrorInvalidResourceHandle;
   }
-  if (kernel == nullptr || config.numAttrs != 0) {
+  if (kernel == nullptr) {
     return cudaErrorNotSupported;
+  }
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id != cudaLaunchAttributePreferredSharedMemoryCarveout ||
+        config.attrs[i].val.sharedMemCarveout > 100) {
+      return cudaErrorNotSupported;
+    }
   }
   const bool grid_fits = grid.x >= 1 && grid.y >= 1 && grid.z >= 1 && grid.x <= 0x7fffffffU &&
                          grid.y <= 65535 && grid.z <= 65535;

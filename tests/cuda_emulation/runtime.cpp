@@ -330,6 +330,17 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const std::lock_guard lock(device_mutex());
+  if (!known(stream)) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  *status = !is_recorded(stream) ? cudaStreamCaptureStatusNone
+            : stream->spoilt     ? cudaStreamCaptureStatusInvalidated
+                                 : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long flags) {
   const std::lock_guard lock(device_mutex());

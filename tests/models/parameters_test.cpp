@@ -61,7 +61,8 @@ double xavier(double out, double in) { return std::sqrt(6.0 / (in + out)); }
 
 }  // namespace
 
-TEST_CASE("the published Enwik8 models have their numbers of parameters", "[models][parameters]") {
+TEST_CASE("the published Enwik8 models have their numbers of parameters",
+          "[models][parameters][cpu]") {
   const std::map<std::string, std::int64_t> published = {{"enwik8_42m", 42'345'815},
                                                          {"enwik8_108m", 107'566'295},
                                                          {"enwik8_191m", 190'607'575},

@@ -144,7 +144,8 @@ TEST_CASE("the kernels of dropout write nothing past the end", "[ops][dropout][g
     run_on(
         test_device(), [] {},
         [&](auto stream) {
-          cuda::dropout_mask({1, 2, 0.5F, 2.0}, to.device_data<float>(), size, stream);
+          cuda::dropout_mask({1, 2, dropout_threshold(0.5F), 2.0}, to.device_data<float>(), size,
+                             stream);
         });
     const Tensor values = on_cpu(to);
     for (std::int64_t i = 0; i < size + 8; ++i) {

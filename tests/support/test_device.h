@@ -16,6 +16,8 @@ inline Device test_device() {
 
 // What a test program returns that has skipped all tests; CTest is told of it.
 inline constexpr int kSkipped = 77;
+// What it returns after a kernel has failed.
+inline constexpr int kGpuLost = 3;
 
 // Whether the tests are to run on a GPU that is not there; says so.
 inline bool test_device_is_missing() {
