@@ -122,7 +122,10 @@ void CachingAllocator::release(void* block, std::size_t bytes) {
   cached_[size].push_back(block);
   stats_.in_use_bytes -= size;
   if (!keeps_blocks()) {
-    release_cached();
+    try {
+      release_cached();
+    } catch (const Error&) {  // of an earlier kernel, of which the next wait will tell, too
+    }
   }
 }
 

@@ -264,18 +264,7 @@ Graph::Graph(Stream stream, const std::function<void()>& work) {
   handle_ = graph;
 }
 
-Graph::~Graph() {
-  if (handle_ != nullptr) {
-    cudaGraphExecDestroy(native_graph(handle_));
-  }
-}
-
-Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-
-Graph& Graph::operator=(Graph&& other) noexcept {
-  std::swap(handle_, other.handle_);
-  return *this;
-}
+Graph::~Graph() { cudaGraphExecDestroy(native_graph(handle_)); }
 
 void Graph::launch(Stream stream) const {
   check_call("graph", cudaGraphLaunch(native_graph(handle_), native(stream)));

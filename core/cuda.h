@@ -61,8 +61,8 @@ Stream copy_stream(Device device);
 void synchronize(Stream stream);
 
 // Copies any CPU memory to the device, in the order of its stream. The memory has been read when
-// the call returns, which waits only when many megabytes are on their way. Not while the stream is
-// recorded.
+// the call returns, which waits only when 32 copies, or 8 MiB, are on their way. Not while the
+// stream is recorded.
 void upload(void* to, const void* from, std::size_t bytes, Device device);
 // Copies between the CPU and a device, or within one, in the order of the stream. CPU memory should
 // be pinned, and may be read or written at any time before the stream gets past the copy.
@@ -108,22 +108,22 @@ class Event {
   void* handle_ = nullptr;
 };
 
-// Work of a stream, recorded so that the CPU can start it with one call. Moves, does not copy.
+// Work of a stream, recorded so that the CPU can start it with one call.
 class Graph {
  public:
   // Calls `work`, which puts its work on `stream` and nothing else; it is recorded, not done.
   // Kernels get the arguments of this time, pointers too, whenever they run again. Whoever waits
-  // for the stream meanwhile, or copies from or to pageable memory, gets an Error.
+  // for the stream meanwhile, or copies memory of the CPU to it, gets an Error.
   Graph(Stream stream, const std::function<void()>& work);
   ~Graph();
-  Graph(Graph&& other) noexcept;
-  Graph& operator=(Graph&& other) noexcept;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
 
   // Puts the work on the stream.
   void launch(Stream stream) const;
 
  private:
-  void* handle_ = nullptr;
+  void* handle_ = nullptr;  // cudaGraphExec_t
 };
 
 // Raw device memory; null when there is not enough. Only the allocator calls these.

@@ -12,9 +12,9 @@ namespace rondo {
 class Replay {
  public:
   // Does `work`, which is the same every time: the same operations on the same tensors of
-  // `device`, with no number in their arguments that changes. It allocates nothing and waits for
-  // nothing. On a GPU it is called the first two times, and recorded (cuda::Graph) in the second;
-  // from then on what was recorded is done.
+  // `device`, which live as long as this, with no number in their arguments that changes. It takes
+  // no memory and waits for nothing. On a GPU it is called the first two times, and recorded
+  // (cuda::Graph) in the second; from then on what was recorded is done.
   void run(Device device, const std::function<void()>& work);
 
  private:

@@ -3,39 +3,26 @@
 // elements where a view is not aligned and at the end.
 #include "core/tensor_kernels.h"
 
-#include "core/cuda_launch.cuh"
-#include "core/element.h"
+#include "core/cuda_vector.cuh"
 
 namespace rondo::cuda {
 namespace {
 
-constexpr int kBytes = 16;
-
-// N neighbouring elements.
-template <typename T, int N>
-struct alignas(N * sizeof(T) < kBytes ? N * sizeof(T) : kBytes) Pack {
-  T at[N];
-};
-
-bool is_aligned(const void* pointer) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % kBytes == 0;
-}
-
-// Calls pack(i) for every pack of N among `count` elements, and single(i) for every element after
-// them.
-template <int N, typename OnPack, typename OnSingle>
-__device__ void for_each_pack(std::int64_t count, OnPack pack, OnSingle single) {
-  const std::int64_t packs = count / N;
-  for (std::int64_t i = first_item(); i < packs; i += item_stride()) {
-    pack(i);
+// Calls vector(i) for every vector of N among `count` elements, and single(i) for every element
+// after them.
+template <int N, typename OnVector, typename OnSingle>
+__device__ void for_each_vector(std::int64_t count, OnVector vector, OnSingle single) {
+  const std::int64_t vectors = count / N;
+  for (std::int64_t i = first_item(); i < vectors; i += item_stride()) {
+    vector(i);
   }
-  for (std::int64_t i = packs * N + first_item(); i < count; i += item_stride()) {
+  for (std::int64_t i = vectors * N + first_item(); i < count; i += item_stride()) {
     single(i);
   }
 }
 
-// A grid with a thread for each pack and for each element after them.
-Grid grid_over_packs(std::int64_t count, int n) { return grid_over(count / n + count % n); }
+// A grid with a thread for each vector and for each element after them.
+Grid grid_over_vectors(std::int64_t count, int n) { return grid_over(count / n + count % n); }
 
 template <typename Word>
 __global__ void fill_kernel(Word* to, Word value, std::int64_t count) {
@@ -46,16 +33,16 @@ __global__ void fill_kernel(Word* to, Word value, std::int64_t count) {
 
 template <int N, typename From, typename To>
 __global__ void convert_kernel(const From* from, To* to, std::int64_t count) {
-  for_each_pack<N>(
+  for_each_vector<N>(
       count,
       [=](std::int64_t i) {
-        const Pack<From, N> in = reinterpret_cast<const Pack<From, N>*>(from)[i];
-        Pack<To, N> out;
+        const Vector<From, N> in = reinterpret_cast<const Vector<From, N>*>(from)[i];
+        Vector<To, N> out;
 #pragma unroll
         for (int j = 0; j < N; ++j) {
           out.at[j] = convert_element<To>(in.at[j]);
         }
-        reinterpret_cast<Pack<To, N>*>(to)[i] = out;
+        reinterpret_cast<Vector<To, N>*>(to)[i] = out;
       },
       [=](std::int64_t i) { to[i] = convert_element<To>(from[i]); });
 }
@@ -67,16 +54,16 @@ __device__ T sum_of(T a, T b) {
 
 template <int N, typename T>
 __global__ void add_in_place_kernel(T* to, const T* from, std::int64_t count) {
-  for_each_pack<N>(
+  for_each_vector<N>(
       count,
       [=](std::int64_t i) {
-        const Pack<T, N> in = reinterpret_cast<const Pack<T, N>*>(from)[i];
-        Pack<T, N> out = reinterpret_cast<const Pack<T, N>*>(to)[i];
+        const Vector<T, N> in = reinterpret_cast<const Vector<T, N>*>(from)[i];
+        Vector<T, N> out = reinterpret_cast<const Vector<T, N>*>(to)[i];
 #pragma unroll
         for (int j = 0; j < N; ++j) {
           out.at[j] = sum_of(out.at[j], in.at[j]);
         }
-        reinterpret_cast<Pack<T, N>*>(to)[i] = out;
+        reinterpret_cast<Vector<T, N>*>(to)[i] = out;
       },
       [=](std::int64_t i) { to[i] = sum_of(to[i], from[i]); });
 }
@@ -101,8 +88,8 @@ void convert(const From* from, To* to, std::int64_t count, Stream stream) {
   if (count == 0) {
     return;
   }
-  if (is_aligned(from) && is_aligned(to)) {
-    launch("to", convert_kernel<N, From, To>, grid_over_packs(count, N), stream, from, to, count);
+  if (takes_vectors(from, 0) && takes_vectors(to, 0)) {
+    launch("to", convert_kernel<N, From, To>, grid_over_vectors(count, N), stream, from, to, count);
   } else {
     launch("to", convert_kernel<1, From, To>, grid_over(count), stream, from, to, count);
   }
@@ -110,12 +97,12 @@ void convert(const From* from, To* to, std::int64_t count, Stream stream) {
 
 template <typename T>
 void add_in_place(T* to, const T* from, std::int64_t count, Stream stream) {
-  constexpr int N = kBytes / sizeof(T);
+  constexpr int N = vector_size<T>;
   if (count == 0) {
     return;
   }
-  if (is_aligned(from) && is_aligned(to)) {
-    launch("add_", add_in_place_kernel<N, T>, grid_over_packs(count, N), stream, to, from, count);
+  if (takes_vectors(from, 0) && takes_vectors(to, 0)) {
+    launch("add_", add_in_place_kernel<N, T>, grid_over_vectors(count, N), stream, to, from, count);
   } else {
     launch("add_", add_in_place_kernel<1, T>, grid_over(count), stream, to, from, count);
   }

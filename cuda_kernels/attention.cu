@@ -18,9 +18,9 @@
 #include <limits>
 
 #include "core/cuda_launch.cuh"
+#include "core/cuda_vector.cuh"
 #include "core/scalar/philox.h"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

@@ -1,12 +1,12 @@
 // out = softmax(scale * q k^T + distance scores) v for one query a row, over the keys and values
 // kept of it.
 //
-// Must read keys and values once: 8 * rows * filled * head_size bytes. A row of a single stream
-// with one head may be all there is, so its positions are cut into pieces of 16, a block each:
-// eight warps take the products of two keys with q, the first warp their softmax, and then a thread
-// sums a column of the values, its 16 loads under way together. A second kernel weighs the results
-// of the pieces by their shares of all exponentials; they are one sixteenth of the values, but
-// would be a long row of waits for one thread, so that sixteen warps share the pieces of 32
+// Must read keys and values once: 8 * rows * positions kept * head_size bytes. A row of a single
+// stream with one head may be all there is, so its positions are cut into pieces of 16, a block
+// each: eight warps take the products of two keys with q, the first warp their softmax, and then a
+// thread sums a column of the values, its 16 loads under way together. A second kernel weighs the
+// results of the pieces by their shares of all exponentials; they are one sixteenth of the values,
+// but would be a long row of waits for one thread, so that sixteen warps share the pieces of 32
 // columns. Both go by sizes alone, in a fixed order. There are blocks for all slots, and those
 // of slots without a position end at once: how many positions there are only the device knows.
 #include "cuda_kernels/attention_step.h"
@@ -181,10 +181,6 @@ __global__ void __launch_bounds__(kCombineWarps* kWarpSize)
     step.out[row * step.head_size + column] = sum / total;
   }
 }
-
-}  // namespace
-
-namespace {
 
 Grid grid_of(const AttentionStore& store) {
   return grid_over(store.positions * store.streams * 2 * store.heads * store.head_size);

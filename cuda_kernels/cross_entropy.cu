@@ -12,8 +12,8 @@
 
 #include <limits>
 
+#include "core/cuda_vector.cuh"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

@@ -7,8 +7,8 @@
 // limits.
 #include "cuda_kernels/dropout.h"
 
+#include "core/cuda_vector.cuh"
 #include "core/scalar/philox.h"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

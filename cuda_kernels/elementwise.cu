@@ -8,9 +8,9 @@
 #include <tuple>
 
 #include "core/cuda_launch.cuh"
+#include "core/cuda_vector.cuh"
 #include "core/element.h"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

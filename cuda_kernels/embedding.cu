@@ -18,8 +18,8 @@
 #include <bit>
 #include <limits>
 
+#include "core/cuda_vector.cuh"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

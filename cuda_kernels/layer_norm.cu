@@ -10,8 +10,8 @@
 // each thread keeps the sums of its columns in registers; a second kernel adds up the blocks.
 #include "cuda_kernels/layer_norm.h"
 
+#include "core/cuda_vector.cuh"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

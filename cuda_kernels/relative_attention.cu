@@ -3,7 +3,7 @@
 // else one element.
 //
 // scores = scale * r q: reads the rows of distances once for every stream, which the second-level
-// cache serves, 4 * rows * filled * head_size bytes. A warp takes two distances of a row.
+// cache serves, 4 * rows * positions kept * head_size bytes. A warp takes two distances of a row.
 #include "cuda_kernels/relative_attention.h"
 
 #include "cuda_kernels/common/rows_dot.cuh"

@@ -29,10 +29,10 @@
 #include "cuda_kernels/sru_scan.h"
 
 #include "core/cuda_launch.cuh"
+#include "core/cuda_vector.cuh"
 #include "core/element.h"
 #include "cuda_kernels/common/async_copy.cuh"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 namespace {

@@ -1,22 +1,73 @@
 #include "trainers/yaml_document.h"
 
+#include <yaml-cpp/eventhandler.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "data/utf8.h"
 
 namespace rondo {
+namespace {
+
+// Reads a document without keeping anything but where it begins.
+class DocumentStart final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { mark_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& /*mark*/, YAML::anchor_t /*anchor*/) override {}
+  void OnAlias(const YAML::Mark& /*mark*/, YAML::anchor_t /*anchor*/) override {}
+  void OnScalar(const YAML::Mark& /*mark*/, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                const std::string& /*value*/) override {}
+  void OnSequenceStart(const YAML::Mark& /*mark*/, const std::string& /*tag*/,
+                       YAML::anchor_t /*anchor*/, YAML::EmitterStyle::value /*style*/) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& /*mark*/, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                  YAML::EmitterStyle::value /*style*/) override {}
+  void OnMapEnd() override {}
+
+  const YAML::Mark& mark() const { return mark_; }
+
+ private:
+  YAML::Mark mark_;
+};
+
+// Throws Error when a second document begins. YAML::LoadAll would do as well, but for text that
+// begins with what no value can begin with, such as a comma: it finds an empty document there, and
+// another, until all memory is taken.
+void require_one_document(const std::string& text, const YamlSource& source) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentStart first;
+  DocumentStart second;
+  if (!parser.HandleNextDocument(first) || !parser.HandleNextDocument(second)) {
+    return;
+  }
+  check(first.mark().pos != second.mark().pos,
+        "{}: expected YAML, found something that no value can begin with", source.at(first.mark()));
+  fail("{}: expected one YAML document, found a second one", source.at(second.mark()));
+}
+
+}  // namespace
 
 YAML::Node parse_document(std::string_view text, const YamlSource& source) {
+  if (const std::optional<std::size_t> invalid = find_invalid_utf8(text)) {
+    YAML::Mark mark;
+    mark.pos = static_cast<int>(*invalid);
+    mark.line = static_cast<int>(std::ranges::count(text.substr(0, *invalid), '\n'));
+    mark.column = 0;
+    fail("{}: expected UTF-8, found the byte 0x{:02x} where no character can have it",
+         source.at(mark), static_cast<unsigned char>(text[*invalid]));
+  }
   // yaml-cpp takes the end of a file for a closing quote, but not a mark of the document's end.
   constexpr std::string_view end_of_document = "\n...\n";
   const auto lines = std::ranges::count(text, '\n') + (text.ends_with('\n') ? 0 : 1);
   try {
-    const auto documents = YAML::LoadAll(fmt::format("{}{}", text, end_of_document));
-    if (documents.empty()) {
-      return YAML::Node();
-    }
-    check(documents.size() == 1, "{}: expected one YAML document, found a second one",
-          source.at(documents.back().Mark()));
-    return documents.front();
+    const std::string whole = fmt::format("{}{}", text, end_of_document);
+    require_one_document(whole, source);
+    return YAML::Load(whole);
   } catch (const YAML::Exception& error) {
     YAML::Mark last = error.mark;
     last.line = static_cast<int>(lines) - 1;

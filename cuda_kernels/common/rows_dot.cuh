@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "core/cuda_vector.cuh"
 #include "cuda_kernels/common/reduce.cuh"
-#include "cuda_kernels/common/vector.cuh"
 
 namespace rondo::cuda {
 

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "core/file.h"
+#include "tests/support/damage.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
 
@@ -243,20 +244,22 @@ TEST_CASE("safetensors refuses overlaps, holes and duplicates", "[core][safetens
     return fmt::format(R"("{}":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}})", name,
                        end - begin, begin, end);
   };
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 3) + "," + entry("b", 2, 4) + "}", 4),
+  const auto error_of_entries = [&](const std::vector<std::string>& entries) {
+    return error_of_header(fmt::format("{{{}}}", fmt::join(entries, ",")), 4);
+  };
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 3), entry("b", 2, 4)}),
                ContainsSubstring("tensor \"b\" starts at byte 2; expected 3") &&
                    ContainsSubstring("overlap"));
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 4) + "," + entry("b", 0, 4) + "}", 4),
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 4), entry("b", 0, 4)}),
                ContainsSubstring("overlap"));
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 1) + "," + entry("b", 2, 4) + "}", 4),
-               ContainsSubstring("hole"));
-  REQUIRE_THAT(error_of_header("{" + entry("a", 1, 4) + "}", 4), ContainsSubstring("hole"));
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 3) + "}", 4),
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 1), entry("b", 2, 4)}), ContainsSubstring("hole"));
+  REQUIRE_THAT(error_of_entries({entry("a", 1, 4)}), ContainsSubstring("hole"));
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 3)}),
                ContainsSubstring("the data ends at byte 3, but 4 bytes follow"));
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 4) + "," + entry("a", 0, 4) + "}", 4),
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 4), entry("a", 0, 4)}),
                ContainsSubstring("tensor \"a\" stands twice"));
   // The same name, once written with an escape.
-  REQUIRE_THAT(error_of_header("{" + entry("a", 0, 4) + "," + entry("\\u0061", 4, 4) + "}", 4),
+  REQUIRE_THAT(error_of_entries({entry("a", 0, 4), entry("\\u0061", 4, 4)}),
                ContainsSubstring("tensor \"a\" stands twice"));
 }
 
@@ -295,30 +298,12 @@ TEST_CASE("safetensors never crashes on a damaged file", "[core][safetensors]") 
   const auto path = folder.path() / "fuzz.safetensors";
   write_safetensors(path, every_kind(), {{"key", "value"}});
   const std::string whole = read_bytes(path);
-  const std::string alphabet = "{}[]\",:0123456789-eE.\\u \xff" + std::string(1, '\0');
   std::mt19937 random(20);
-  const auto below = [&](std::size_t limit) { return random() % limit; };
 
   int opened = 0;
   int refused = 0;
   for (int round = 0; round < 5000; ++round) {
-    std::string bytes = whole;
-    for (std::size_t change = 0; change <= below(4); ++change) {
-      const std::size_t at = below(bytes.size());
-      switch (below(4)) {
-        case 0:
-          bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
-          break;
-        case 1:
-          bytes[at] = alphabet[below(alphabet.size())];
-          break;
-        case 2:
-          bytes.erase(at, 1 + below(8));
-          break;
-        default:
-          bytes.insert(at, 1, alphabet[below(alphabet.size())]);
-      }
-    }
+    const std::string bytes = damaged(whole, kSyntax, random);
     write_bytes(path, bytes);
     try {
       const auto file = SafetensorsFile::open(path);

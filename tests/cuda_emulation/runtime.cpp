@@ -242,7 +242,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return cudaSuccess;
 }
 
-cudaError_t cudaDeviceSynchronize() { return report(find_current_device()); }
+cudaError_t cudaDeviceSynchronize() {
+  const std::lock_guard lock(device_mutex());
+  if (spoils_recordings()) {
+    return report(cudaErrorStreamCaptureUnsupported);
+  }
+  return report(find_current_device());
+}
 
 // Streams.
 

@@ -6,6 +6,8 @@
 #include "core/file.h"
 #include "data/corpus_manifest.h"
 #include "data/prepare.h"
+#include "data/prepare_words.h"
+#include "tests/support/damage.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/testing.h"
 
@@ -154,5 +156,45 @@ TEST_CASE("opening refuses splits that do not match corpus.json", "[data][corpus
     std::filesystem::remove(corpus / "dev.bytes");
     REQUIRE_THAT(error_opening(corpus),
                  ContainsSubstring("dev.bytes") && ContainsSubstring("prepare the corpus again"));
+  }
+}
+
+TEST_CASE("a damaged corpus is read or refused, and never crashes", "[data][corpus]") {
+  const TemporaryFolder folder;
+  const auto prepared = prepare(folder);
+  std::string words;
+  for (int i = 0; i < 400; ++i) {
+    words += fmt::format("word{} ", i % 7) + (i % 9 == 8 ? "\n" : "");
+  }
+  write_bytes(folder / "words.txt", words);
+  prepare_words({.source = folder / "words.txt", .output = folder / "words"});
+  std::mt19937 random(4);
+  for (const auto& corpus : {prepared, folder / "words"}) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(corpus)) {
+      files.push_back(entry.path());
+    }
+    int read = 0;
+    int refused = 0;
+    for (const auto& file : files) {
+      const std::string whole = read_file(file);
+      for (int round = 0; round < 500; ++round) {
+        INFO(file << ", round " << round);
+        write_bytes(file, damaged(whole, kSyntax, random));
+        try {
+          const Corpus opened = Corpus::open(corpus.string());
+          for (const Split split : kSplits) {
+            opened.split(split).require_known();
+            text_of(opened, split);
+          }
+          ++read;
+        } catch (const Error&) {
+          ++refused;
+        }
+      }
+      write_bytes(file, whole);
+    }
+    REQUIRE(read > 0);
+    REQUIRE(refused > 0);
   }
 }

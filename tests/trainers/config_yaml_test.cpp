@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/damage.h"
 #include "tests/support/testing.h"
 #include "trainers/config_fields.h"
 #include "trainers/config_validation.h"
@@ -237,6 +238,11 @@ TEST_CASE("text that is not a configuration is an error with its line", "[config
   REQUIRE_THAT(error_in("model:\n\tnum_layers: 4\n"), ContainsSubstring("expected YAML"));
   REQUIRE_THAT(error_in(std::string(100000, '[')), ContainsSubstring("x.yaml:1: expected YAML"));
   REQUIRE_THAT(error_in("model: *unknown\n"), ContainsSubstring("x.yaml:1: expected YAML"));
+  for (const char* start :
+       {",", ", a: 1", "]", "}\n", "? ]"}) {  // yaml-cpp would not get past them
+    INFO(start);
+    REQUIRE_THAT(error_in(start), ContainsSubstring("x.yaml:1: expected YAML"));
+  }
   REQUIRE_THAT(error_in(kMinimal + "---\n" + kMinimal),
                ContainsSubstring("expected one YAML document, found a second one"));
   REQUIRE(error_in(kMinimal + "training:\n") ==
@@ -438,4 +444,27 @@ TEST_CASE("a model's settings pass through JSON", "[config][cpu]") {
   REQUIRE_THAT(error("{\"projection_size\": \"8\"}"), ContainsSubstring("found the text \"8\""));
   REQUIRE_THAT(error("{\"projection_size\": 8, \"num_heads\": 3}"),
                ContainsSubstring("expected a divisor of model.projection_size (8), found 3"));
+}
+
+TEST_CASE("a damaged configuration is read or refused, and never crashes", "[config][cpu]") {
+  Config config;
+  config.model.projection_size = 4;
+  config.model.attention_layers = {1, 3};
+  const std::string whole = dump_config(config);
+  std::mt19937 random(1);
+  int read = 0;
+  int refused = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const std::string yaml = damaged(whole, kSyntax, random);
+    INFO(yaml);
+    try {
+      parse_config(yaml, "damaged.yaml");
+      ++read;
+    } catch (const Error& problem) {
+      REQUIRE_THAT(problem.what(), ContainsSubstring("damaged.yaml"));
+      ++refused;
+    }
+  }
+  REQUIRE(read > 0);
+  REQUIRE(refused > read);
 }

@@ -1,6 +1,9 @@
 #include "trainers/model_file.h"
 
+#include <cstring>
+
 #include "core/file.h"
+#include "tests/support/damage.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
 
@@ -181,4 +184,35 @@ TEST_CASE("metadata does not decide how much memory is taken", "[trainers][model
     write_model(path, *model_of(description()), metadata);
     error_of([&] { load_model(load_checkpoint(path)); });  // not out of memory
   }
+}
+
+TEST_CASE("a damaged model file is read or refused, and never crashes", "[trainers][model_file]") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "model.safetensors";
+  const ModelDescription saved = description();
+  write_model(path, *model_of(saved), to_metadata(saved));
+  const std::string whole = read_file(path);
+  // The header, where everything but the weights stands.
+  std::uint64_t header = 0;
+  std::memcpy(&header, whole.data(), sizeof(header));
+  const std::string weights = whole.substr(8 + header);
+  std::mt19937 random(5);
+  int read = 0;
+  int refused = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const std::string json = damaged(whole.substr(8, header), kSyntax, random);
+    INFO(json);
+    const std::uint64_t length = json.size();  // right, so that the header is looked at
+    std::string bytes(sizeof(length), '\0');
+    std::memcpy(bytes.data(), &length, sizeof(length));
+    write_bytes(path, bytes + json + weights);
+    try {
+      load_model(load_checkpoint(path), Device::cpu());
+      ++read;
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  REQUIRE(read > 0);
+  REQUIRE(refused > read);
 }

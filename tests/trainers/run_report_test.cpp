@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "tests/support/damage.h"
 #include "tests/support/tiny_runs.h"
 #include "trainers/config_yaml.h"
 
@@ -188,4 +189,19 @@ TEST_CASE("numbers in names are ordered by their value", "[trainers][run_report]
   std::stable_sort(names.begin(), names.end(),
                    [](const std::string& a, const std::string& b) { return name_less(a, b); });
   REQUIRE(names == std::vector<std::string>{"a", "a9", "a9b", "a10", "a010", "b", "b2"});
+}
+
+TEST_CASE("the metrics of a run may be damaged", "[trainers][run_report][cpu]") {
+  const TemporaryFolder folder;
+  std::mt19937 random(3);
+  int read = 0;
+  int refused = 0;
+  for (int round = 0; round < 1000; ++round) {
+    const std::string metrics = damaged(std::string(kTrain), kSyntax, random);
+    INFO(metrics);
+    write_run(folder / "run", steps(4, false), metrics);
+    failure_of(folder / "run") == "no error" ? ++read : ++refused;
+  }
+  REQUIRE(read > 0);
+  REQUIRE(refused > 0);
 }

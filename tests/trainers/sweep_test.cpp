@@ -1,6 +1,7 @@
 #include "trainers/sweep.h"
 
 #include "core/error.h"
+#include "tests/support/damage.h"
 #include "tests/support/tiny_runs.h"
 #include "trainers/run_lock.h"
 
@@ -200,4 +201,34 @@ TEST_CASE("a run in hand is left alone, and told of as running", "[trainers][swe
   REQUIRE(state_of(run) == SweepRunState::interrupted);
   runs.train(run.config, true);
   REQUIRE(state_of(run) == SweepRunState::finished);
+}
+
+TEST_CASE("a damaged sweep is read or refused, and never crashes", "[trainers][sweep][cpu]") {
+  const SweepFile file;
+  const std::string whole = R"(
+set:
+  training.steps: 7
+runs:
+  - name: one
+    config: ../a.yaml
+    set: {optimizer.lr: 1e-3}
+  - config: ../lstm.yaml
+grid:
+  training.unroll: [64, 32]
+)";
+  std::mt19937 random(2);
+  int read = 0;
+  int refused = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const std::string yaml = damaged(whole, kSyntax, random);
+    INFO(yaml);
+    try {
+      file.load(yaml);
+      ++read;
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  REQUIRE(read > 0);
+  REQUIRE(refused > read);
 }
