@@ -34,6 +34,7 @@
 #include "ops/lstm.h"
 #include "ops/sru_scan.h"
 #include "trainers/checkpoint.h"
+#include "trainers/config_validation.h"
 #include "trainers/config_yaml.h"
 #include "trainers/evaluation.h"
 #include "trainers/lm_trainer.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <queue>
 #include <unordered_map>
 
@@ -23,7 +24,27 @@ struct Node {
   std::vector<std::shared_ptr<VariableState>> inputs;  // null where no gradient is wanted
   std::size_t output_count = 0;
   Gradient gradient;  // empty once backward has run
+
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node();
 };
+
+// Takes the history behind it apart in a loop: each operation owns those before it, and a long
+// history released by recursion would overflow the stack.
+Node::~Node() {
+  std::vector<std::shared_ptr<VariableState>> released = std::move(inputs);
+  while (!released.empty()) {
+    const std::shared_ptr<VariableState> state = std::move(released.back());
+    released.pop_back();
+    if (state && state.use_count() == 1 && state->producer && state->producer.use_count() == 1) {
+      auto& earlier = state->producer->inputs;
+      std::move(earlier.begin(), earlier.end(), std::back_inserter(released));
+      earlier.clear();
+    }
+  }
+}
 
 }  // namespace detail
 

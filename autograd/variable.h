@@ -32,6 +32,8 @@ class Variable {
   explicit Variable(Tensor value, bool requires_grad = false);
 
   bool defined() const { return state_ != nullptr; }
+  // Operations keep their inputs, not copies of them: whoever writes to one before backward() has
+  // been there gets the gradient of what was written.
   const Tensor& value() const;
   Tensor& value();
   const Shape& shape() const { return value().shape(); }

@@ -8,12 +8,18 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/rondo)
 
 install(TARGETS rondo EXPORT rondoTargets)
 install(TARGETS rondo_cli RUNTIME)
-# No public header includes what is in ops/cpu, or yaml_document.h, which wants yaml-cpp's headers.
+# No public header includes what is in ops/cpu; nor attention_rows.h and attention_gpu_blocks.h, which
+# include that and kernels; nor yaml_document.h, which wants yaml-cpp's headers.
 install(DIRECTORY core autograd ops models data trainers
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo
   FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN cpu EXCLUDE
+  PATTERN attention_rows.h EXCLUDE PATTERN attention_gpu_blocks.h EXCLUDE
   PATTERN yaml_document.h EXCLUDE)
 install(FILES rondo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo)
+# A project may have a core/error.h or models/config.h of its own: installed headers include each
+# other as "rondo/core/error.h".
+install(CODE "set(headers \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_INCLUDEDIR}/rondo\")")
+install(SCRIPT cmake/name_headers.cmake)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/rondo)
 
 if(RONDO_WITH_ONEDNN AND TARGET DNNL::dnnl)

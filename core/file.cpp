@@ -1,6 +1,7 @@
 #include "core/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,6 +153,18 @@ std::optional<FileLock> FileLock::take(const std::filesystem::path& path) {
   FileLock lock(descriptor);
   struct flock whole = whole_file();
   if (::fcntl(descriptor, F_OFD_SETLK, &whole) != 0 && (errno == EAGAIN || errno == EACCES)) {
+    return std::nullopt;
+  }
+  return lock;
+}
+
+std::optional<FileLock> FileLock::take_folder(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) {
+    fail_system("cannot open folder", path, errno);
+  }
+  FileLock lock(descriptor);
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     return std::nullopt;
   }
   return lock;

@@ -60,13 +60,16 @@ void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(FileWriter&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
-// A file that is locked for one holder at a time, in this process or another. The system unlocks it
-// when the holder ends, however it ends; the file stays.
+// A file, or a folder, that is locked for one holder at a time, in this process or another. The
+// system unlocks it when the holder ends, however it ends; the file stays.
 class FileLock {
  public:
   // Makes the file if it is not there. Returns none if another has the lock; throws Error if the
   // file cannot be made. Where the file system has no locks, everyone has it.
   static std::optional<FileLock> take(const std::filesystem::path& path);
+  // The same for a folder that is there, which needs no file in it. Throws Error if it cannot be
+  // opened.
+  static std::optional<FileLock> take_folder(const std::filesystem::path& path);
   // Whether somebody has it now; false for a file that is not there.
   static bool is_taken(const std::filesystem::path& path);
 

@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
 
@@ -26,13 +27,23 @@ void flush_denormals_of_this_thread() {
 #endif
 }
 
+// What set_num_threads was told; 0 before.
+std::atomic<int> wanted_threads{0};
+
 }  // namespace
 
 void set_num_threads(int threads) {
-  omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
+  wanted_threads = threads > 0 ? threads : omp_get_num_procs();
+  omp_set_num_threads(wanted_threads);
 }
 
-int num_threads() { return omp_get_max_threads(); }
+int num_threads() {
+  const int wanted = wanted_threads;
+  if (wanted != 0 && wanted != omp_get_max_threads()) {
+    omp_set_num_threads(wanted);  // OpenMP keeps a number for each thread that asks
+  }
+  return omp_get_max_threads();
+}
 
 void flush_denormals() {
   flush_denormals_of_this_thread();

@@ -7,7 +7,8 @@
 
 namespace rondo {
 
-// Threads that parallel_for uses; 0 means one per core that this process may run on.
+// Threads that parallel_for and products of matrices use, whichever thread calls them; 0 means one
+// per core that this process may run on.
 void set_num_threads(int threads);
 int num_threads();
 

@@ -174,6 +174,7 @@ Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) {
     return *this;
   }
+  check(defined_, "[to] the tensor is undefined");
   check(is_floating(dtype_) && is_floating(dtype),
         "[to] {} cannot be converted to {}; only floating-point types convert", name(dtype_),
         name(dtype));
@@ -233,6 +234,8 @@ void Tensor::fill(double value) {
 }
 
 void Tensor::copy_from(const Tensor& source) {
+  check(defined_ && source.defined_, "[copy_from] the {} is undefined",
+        defined_ ? "source" : "target");
   check(source.shape_ == shape_ && source.dtype_ == dtype_,
         "[copy_from] {} of shape {} cannot be copied to {} of shape {}", name(source.dtype_),
         source.shape_.str(), name(dtype_), shape_.str());

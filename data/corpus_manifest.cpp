@@ -25,8 +25,10 @@ std::string format_of(Unit unit) { return fmt::format("rondo-{}", name(unit)); }
 ByteVocabulary parse_bytes(const json& values) {
   std::vector<std::uint8_t> bytes;
   for (const json& value : values) {
-    check(value.is_number_integer() && value >= 0 && value <= 255,
-          "its vocabulary holds {}; expected byte values, 0 to 255", value.dump());
+    check(value.is_number_integer(),  // which nothing is inside of: to print it is safe
+          "its vocabulary holds something else than numbers; expected byte values, 0 to 255");
+    check(value >= 0 && value <= 255, "its vocabulary holds {}; expected byte values, 0 to 255",
+          value.dump());
     bytes.push_back(value.get<std::uint8_t>());
   }
   return ByteVocabulary(std::move(bytes));

@@ -151,7 +151,7 @@ LargeTextOptions text8() {
 }
 
 PreparedCorpus prepare_large_text(const LargeTextOptions& options) {
-  make_folder(options.output);
+  const FileLock lock = lock_output(options.output);
   if (options.source.empty()) {
     return download_large_text(options);
   }
@@ -196,7 +196,7 @@ std::optional<SplitFiles> find_split_files(const std::filesystem::path& folder) 
 }
 
 PreparedCorpus prepare_text(const TextOptions& options) {
-  make_folder(options.output);
+  const FileLock lock = lock_output(options.output);
   const std::string name = options.name.empty() ? corpus_name(options.source) : options.name;
   const UnpackedSource unpacked(options.source, options.output, nullptr,
                                 on_step(options.progress, "unpacking"));

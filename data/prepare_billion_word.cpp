@@ -64,39 +64,8 @@ void shuffle(std::vector<std::string_view>& lines, std::uint64_t seed) {
   }
 }
 
-PreparedCorpus download_billion_word(const BillionWordOptions& given) {
-  BillionWordOptions options = given;
-  if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
-    if (found->name != kBillionWord) {
-      fail_occupied(options.output, *found);
-    }
-    return already_there(options.output, std::move(*found));
-  }
-  options.source = options.output / fmt::format("{}.tar.gz", kBillionWord);
-  const std::uint64_t missing = DownloadedArchive::missing(options.source, options.archive_bytes);
-  require_free_space(options.output, missing + options.unpacked_bytes);
-  const DownloadedArchive archive(options.source, options.url, "the One Billion Word benchmark",
-                                  options.progress);
-  try {
-    if (!is_archive(archive.path())) {
-      throw ArchiveError("it is no archive");
-    }
-    PreparedCorpus prepared = prepare_billion_word(options);
-    archive.discard();
-    return prepared;
-  } catch (const ArchiveError& error) {
-    archive.refuse(error.what());
-  }
-}
-
-}  // namespace
-
-PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
-  make_folder(options.output);
-  const WordVocabulary vocabulary = read_sentence_vocabulary(options.vocabulary);
-  if (options.source.empty()) {
-    return download_billion_word(options);
-  }
+// From options.source.
+PreparedCorpus prepare_source(const BillionWordOptions& options, const WordVocabulary& vocabulary) {
   if (is_archive_file(options.source)) {
     require_free_space(options.output, options.unpacked_bytes);
   }
@@ -132,6 +101,41 @@ PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
   shuffle(lines.lines(Split::train), options.seed);
   return WordCorpus(lines, {kEndOfSentence, kEndOfSentence}, options.progress)
       .write(options.output, vocabulary);
+}
+
+PreparedCorpus download_billion_word(const BillionWordOptions& given,
+                                     const WordVocabulary& vocabulary) {
+  BillionWordOptions options = given;
+  if (std::optional<CorpusManifest> found = find_prepared(options.output)) {
+    if (found->name != kBillionWord) {
+      fail_occupied(options.output, *found);
+    }
+    return already_there(options.output, std::move(*found));
+  }
+  options.source = options.output / fmt::format("{}.tar.gz", kBillionWord);
+  const std::uint64_t missing = DownloadedArchive::missing(options.source, options.archive_bytes);
+  require_free_space(options.output, missing + options.unpacked_bytes);
+  const DownloadedArchive archive(options.source, options.url, "the One Billion Word benchmark",
+                                  options.progress);
+  try {
+    if (!is_archive(archive.path())) {
+      throw ArchiveError("it is no archive");
+    }
+    PreparedCorpus prepared = prepare_source(options, vocabulary);
+    archive.discard();
+    return prepared;
+  } catch (const ArchiveError& error) {
+    archive.refuse(error.what());
+  }
+}
+
+}  // namespace
+
+PreparedCorpus prepare_billion_word(const BillionWordOptions& options) {
+  const FileLock lock = lock_output(options.output);
+  const WordVocabulary vocabulary = read_sentence_vocabulary(options.vocabulary);
+  return options.source.empty() ? download_billion_word(options, vocabulary)
+                                : prepare_source(options, vocabulary);
 }
 
 }  // namespace rondo

@@ -56,7 +56,7 @@ std::vector<std::int32_t> encode(const PieceVocabulary& pieces,
 }  // namespace
 
 PreparedCorpus prepare_pieces(const TextOptions& options, const std::filesystem::path& model) {
-  make_folder(options.output);
+  const FileLock lock = lock_output(options.output);
   const PieceVocabulary pieces = read_model(model);
   const LineText text = read_lines(options);
   CorpusManifest manifest{.name = text.corpus.name(),

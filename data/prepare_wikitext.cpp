@@ -97,7 +97,7 @@ WikiTextOptions wikitext_2() {
 
 PreparedCorpus prepare_wikitext(const WikiTextOptions& given) {
   WikiTextOptions options = given;
-  make_folder(options.output);
+  const FileLock lock = lock_output(options.output);
   std::optional<DownloadedArchive> archive;
   if (options.source.empty()) {
     if (std::optional<CorpusManifest> found = find_prepared(options.output)) {

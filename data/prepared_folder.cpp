@@ -42,6 +42,16 @@ bool holds(const std::filesystem::path& folder, const CorpusManifest& found,
 
 }  // namespace
 
+FileLock lock_output(const std::filesystem::path& folder) {
+  make_folder(folder);
+  std::optional<FileLock> lock = FileLock::take_folder(folder);
+  check(lock.has_value(),
+        "{} is being prepared by another process; wait until that has ended, or choose another "
+        "folder with --output",
+        folder.string());
+  return *std::move(lock);
+}
+
 std::optional<CorpusManifest> find_prepared(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::exists(manifest_path(folder), ignored)) {

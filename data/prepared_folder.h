@@ -7,10 +7,15 @@
 #include <optional>
 #include <string_view>
 
+#include "core/file.h"
 #include "data/corpus_manifest.h"
 #include "data/prepare.h"
 
 namespace rondo {
+
+// Makes `folder` and keeps other processes from preparing a corpus there meanwhile. Throws Error if
+// one is at work already.
+FileLock lock_output(const std::filesystem::path& folder);
 
 // The finished corpus in `folder`, if there is one. A damaged one is told of, and counts as none.
 // Throws UnsupportedCorpus.

@@ -27,7 +27,7 @@ std::int32_t require_id(const WordVocabulary& vocabulary, std::string_view word,
   }
   fail(
       "{} ({}), line {}: the word '{}' is not in the vocabulary of {} words, and there is no {} to "
-      "stand for it; give words that are rare to it with a least count above 1",
+      "stand for it; give rare words to it: --least-count 2",
       name(split), fmt::join(lines.sources, ", "), number, word, vocabulary.size(), kUnknownWord);
 }
 

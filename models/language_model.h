@@ -55,7 +55,8 @@ class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   // The mean over positions of the negative log likelihood of `targets` (T, B), the ids after
-  // `ids` (T, B), in nats. Shape {1}. Moves `state` on past `ids`.
+  // `ids` (T, B), in nats. Shape {1}. Moves `state` on past `ids`. Both are kept, not copied, until
+  // backward() has been there.
   virtual Variable loss(const Tensor& ids, const Tensor& targets, LanguageModelState& state,
                         const LanguageModelContext& context) const = 0;
   // The sum over positions, without a gradient, f64 {1} on the model's device: for evaluation.
@@ -70,7 +71,9 @@ class LanguageModel {
   virtual Variable logits(const Tensor& ids, LanguageModelState& state,
                           const LanguageModelContext& context) const = 0;
   // `streams` texts at their start, in which every position sees `window` (1 or more) before its
-  // own. Steps give what `logits` gives for the same ids, but for rounding. Throws Error unless the
+  // own. Steps give what `logits` gives for the same ids, but for rounding, and but for models
+  // whose results depend on where a text is cut into segments: SRU++ with layer_norm pre, whose
+  // memory is not normalised, and the plain Transformer, which begins anew. Throws Error unless the
   // weights are f32, on the CPU or a GPU.
   virtual std::unique_ptr<LanguageModelStream> start_stream(std::int64_t streams,
                                                             std::int64_t window) const = 0;

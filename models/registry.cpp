@@ -84,6 +84,36 @@ std::unique_ptr<RecurrentStack> build_transformer_xl(const ModelConfig& config, 
   return std::make_unique<TransformerXlStack>(transformer_options(config), init);
 }
 
+// What would divide by zero further on, or be passed over in silence.
+void check_config(const ModelConfig& config) {
+  const int ways = int{config.attention_every_n_layers.has_value()} +
+                   int{config.attention_last_n_layers.has_value()} +
+                   int{config.attention_layers.has_value()};
+  check(ways <= 1, "[language model] {} ways to choose the layers that attend; give at most one",
+        ways);
+  check(config.attention_every_n_layers.value_or(1) >= 1,
+        "[language model] attention_every_n_layers is {}; expected 1 or more",
+        config.attention_every_n_layers.value_or(1));
+  for (const std::int64_t layer : config.attention_layers.value_or(std::vector<std::int64_t>{})) {
+    check(layer >= 1 && layer <= config.num_layers,
+          "[language model] layer {} is to attend; expected 1 to {}", layer, config.num_layers);
+  }
+  check(config.num_heads >= 1 && config.head_size >= 0 && config.projection_size >= 0 &&
+            config.embedding_size >= 0 && config.div_val >= 1,
+        "[language model] num_heads {}, head_size {}, projection_size {}, embedding_size {} and "
+        "div_val {}: expected 1, 0, 0, 0 and 1 or more",
+        config.num_heads, config.head_size, config.projection_size, config.embedding_size,
+        config.div_val);
+  for (const double p : {config.dropout, config.attention_dropout, config.embedding_dropout}) {
+    check(p >= 0.0 && p < 1.0, "[language model] dropout is {}; expected 0 <= p < 1", p);
+  }
+  const bool transformer =
+      config.type == ModelType::transformer || config.type == ModelType::transformer_xl;
+  check(!transformer || config.head_size > 0 || config.hidden_size % config.num_heads == 0,
+        "[language model] {} heads do not divide hidden_size {}", config.num_heads,
+        config.hidden_size);
+}
+
 struct StackBuilder {
   ModelType type;
   std::unique_ptr<RecurrentStack> (*build)(const ModelConfig&, Initializer&);
@@ -105,6 +135,7 @@ std::unique_ptr<LanguageModel> build_language_model(const ModelConfig& config,
                                                     Initializer& init) {
   check(vocabulary_size >= 1, "[language model] a vocabulary of {} ids is not possible",
         vocabulary_size);
+  check_config(config);
   for (const StackBuilder& builder : kStackBuilders) {
     if (builder.type == config.type) {
       auto stack = builder.build(config, init);

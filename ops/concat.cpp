@@ -61,6 +61,9 @@ void copy_runs_on_cpu(const std::byte* from, std::int64_t from_stride, std::byte
 // The same on `device`, where both are.
 void copy_runs(Device device, const std::byte* from, std::int64_t from_stride, std::byte* to,
                std::int64_t to_stride, std::int64_t count, std::int64_t bytes) {
+  if (!device.is_cuda()) {
+    require_cpu("concat", device);
+  }
   run_on(
       device, [&] { copy_runs_on_cpu(from, from_stride, to, to_stride, count, bytes); },
       [&](auto stream) {

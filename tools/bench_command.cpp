@@ -6,6 +6,7 @@
 #include "ops/linear.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
+#include "tools/format.h"
 #include "tools/progress.h"
 #include "trainers/machine_limits.h"
 
@@ -41,7 +42,7 @@ nlohmann::ordered_json machine_json(const Config& config) {
 
 std::string machine_text(const Config& config) {
   const Device device = Device::parse(config.run.device);
-  return fmt::format("{}, {}, {} threads, {}, {}", device.str(), device_name(device), num_threads(),
+  return fmt::format("{}, {}, {}, {}, {}", device.str(), device_name(device), threads_text(),
                      matmul_backend(device), name(config.training.precision));
 }
 

@@ -51,7 +51,8 @@ void add_device_option(CLI::App& command, std::string& device) {
 }
 
 void add_threads_option(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "CPU threads; 0: one per core")->check(whole_number(0));
+  command.add_option("--threads", threads, "CPU threads; 0: one per core")
+      ->check(CLI::Range(0, 4096));
 }
 
 }  // namespace rondo

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/parallel.h"
+
 namespace rondo {
 namespace {
 
@@ -39,6 +41,10 @@ std::string format_bytes(double bytes) {
     return fmt::format("{} {}B", count.substr(0, count.size() - 1), count.back());
   }
   return count == "?" ? count : count + " B";
+}
+
+std::string threads_text() {
+  return num_threads() == 1 ? "1 thread" : fmt::format("{} threads", num_threads());
 }
 
 std::string format_model(const ModelConfig& model) {

@@ -18,6 +18,9 @@ std::string format_bytes(double bytes);
 // "3.2s", "45s", "1m 20s", "2h 05m", "3d 4h". "?" when negative or not finite.
 std::string format_duration(double seconds);
 
+// "1 thread", "2 threads": those that work on the CPU is done with (core/parallel.h).
+std::string threads_text();
+
 // "SRU++, 4 layers of 320, projection 80, attention in 3, 4": a model in one line.
 std::string format_model(const ModelConfig& model);
 

@@ -24,13 +24,14 @@ void run_generate(const GenerateOptions& options) {
   GenerationOptions generation = options.generation;
   generation.window = loaded.description.window;
   const Vocabulary& vocabulary = loaded.description.vocabulary;
-  check(!vocabulary.encode(options.prompt).empty(),
+  const std::string prompt = known_prompt(vocabulary, options.prompt);
+  check(!vocabulary.encode(prompt).empty(),
         "--prompt: the model's {} leave nothing of it; give at least a word",
         name(vocabulary.unit()));
   if (options.samples == 1) {
-    print_generated(*loaded.model, vocabulary, options.prompt, generation);
+    print_generated(*loaded.model, vocabulary, prompt, generation);
   } else {
-    print_samples(*loaded.model, vocabulary, options.prompt, options.samples, generation);
+    print_samples(*loaded.model, vocabulary, prompt, options.samples, generation);
   }
 }
 

@@ -84,11 +84,11 @@ void info_of_checkpoint(const std::string& path, bool each) {
   const auto model = build_language_model(description.config, description.vocabulary.size(), init);
   std::uintmax_t bytes = std::filesystem::file_size(checkpoint.model.path());
   fmt::print(
-      "{}\nmodel        {}\nvocabulary   {} bytes\ncorpus       {}\nwindow       {}\n"
+      "{}\nmodel        {}\nvocabulary   {} {}\ncorpus       {}\nwindow       {}\n"
       "model file   {} bytes\n",
       checkpoint.path.string(), model_config_to_json(description.config),
-      description.vocabulary.size(), description.corpus, description.window,
-      format_count(static_cast<double>(bytes)));
+      description.vocabulary.size(), name(description.vocabulary.unit()), description.corpus,
+      description.window, format_count(static_cast<double>(bytes)));
   print_parameters(model->parameters(), each);
   print_training_state(checkpoint);
 }

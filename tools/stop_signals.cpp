@@ -4,11 +4,14 @@
 #include <array>
 #include <csignal>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
 
 namespace rondo {
 namespace {
 
-constexpr std::array kSignals = {SIGINT, SIGTERM};
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
 
 volatile std::sig_atomic_t stop_signal = 0;
 
@@ -31,19 +34,35 @@ StopSignals::StopSignals() : stack_(stack_size()) {
   action.sa_handler = request_stop;
   action.sa_flags = SA_ONSTACK | SA_RESTART | static_cast<int>(SA_RESETHAND);
   for (const int signal : kSignals) {
-    sigaction(signal, &action, nullptr);
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) {  // as nohup leaves SIGHUP
+      sigaction(signal, &action, nullptr);
+    }
   }
 }
 
 StopSignals::~StopSignals() {
   for (const int signal : kSignals) {
-    std::signal(signal, SIG_DFL);
+    struct sigaction now = {};
+    sigaction(signal, nullptr, &now);
+    if (now.sa_handler == request_stop) {
+      std::signal(signal, SIG_DFL);
+    }
   }
   stack_t none = {};
   none.ss_flags = SS_DISABLE;
   sigaltstack(&none, nullptr);
 }
 
-bool StopSignals::requested() const { return stop_signal != 0; }
+int StopSignals::signal() const { return stop_signal; }
+
+void end_by(int signal) {
+  std::cout.flush();
+  std::fflush(stdout);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+  std::_Exit(128 + signal);  // where it is blocked
+}
 
 }  // namespace rondo

@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM as a request to save and stop.
+// Ctrl-C, SIGTERM and SIGHUP (the terminal is gone) as a request to save and stop.
 #pragma once
 
 #include <vector>
@@ -19,10 +19,16 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  bool requested() const;
+  bool requested() const { return signal() != 0; }
+  // The signal that was noted; 0 before.
+  int signal() const;
 
  private:
   std::vector<char> stack_;
 };
+
+// Ends the program as `signal` would have ended it, once all that was printed is out: whoever
+// started it must see that it was stopped, or a shell's loop would go on with its next command.
+[[noreturn]] void end_by(int signal);
 
 }  // namespace rondo

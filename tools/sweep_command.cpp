@@ -188,6 +188,7 @@ void run_sweep(const SweepOptions& options) {
   std::vector<std::string> failed;
   std::vector<std::string> busy;
   bool stopped = false;
+  int signal = 0;
   {
     const StopSignals signals;
     const Terminal terminal = detect_terminal(1);
@@ -220,11 +221,13 @@ void run_sweep(const SweepOptions& options) {
         failed.push_back(run.name);
       }
       stopped = signals.requested();
+      signal = signals.signal();
     }
   }
   print_report(sweep);
   if (stopped) {
     fmt::print("\nStopped; the same command goes on.\n");
+    end_by(signal);
   } else if (!busy.empty()) {
     fmt::print("\nOther processes still train {}; if one is stopped, the same command goes on.\n",
                fmt::join(busy, ", "));

@@ -9,6 +9,22 @@
 
 namespace rondo {
 
+std::string known_prompt(const Vocabulary& vocabulary, std::string prompt) {
+  if (prompt != "\n") {
+    return prompt;
+  }
+  for (const char* const start : {"\n", " "}) {
+    try {
+      if (!vocabulary.encode(start).empty()) {
+        return start;
+      }
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  return vocabulary.text_after(std::nullopt, 0);
+}
+
 void print_generated(const LanguageModel& model, const Vocabulary& vocabulary,
                      std::string_view prompt, const GenerationOptions& options) {
   const std::vector<std::int32_t> ids = vocabulary.encode(prompt);

@@ -88,7 +88,7 @@ void print_start(ProgressDisplay& display, const LmTrainer& trainer) {
            device.is_cuda()
                ? fmt::format("{}, {}, {}, {}", device.str(), device_name(device),
                              matmul_backend(device), name(c.training.precision))
-               : fmt::format("{}, {} threads, {}", device.str(), num_threads(), matmul_backend())},
+               : fmt::format("{}, {}, {}", device.str(), threads_text(), matmul_backend())},
           {"run folder", trainer.folder().string()}});
 }
 
@@ -127,7 +127,22 @@ void print_sample(const LmTrainer& trainer) {
   options.window = best.description.window;
   options.seed = trainer.config().run.seed;
   fmt::print("\nA sample at temperature {}:\n", sample_config.temperature);
-  print_generated(*best.model, best.description.vocabulary, sample_config.prompt, options);
+  const Vocabulary& vocabulary = best.description.vocabulary;
+  print_generated(*best.model, vocabulary, known_prompt(vocabulary, sample_config.prompt), options);
+}
+
+// Throws Error for a prompt that the corpus does not know: now, and not after the training.
+void check_sample(const Config& config) {
+  if (config.sample.length == 0) {
+    return;
+  }
+  const Vocabulary vocabulary = Corpus::open(config.data.corpus).vocabulary();
+  try {
+    check(!vocabulary.encode(known_prompt(vocabulary, config.sample.prompt)).empty(),
+          "nothing is left of it");
+  } catch (const Error& problem) {
+    fail("sample.prompt: {}; choose another, or set sample.length: 0", problem.what());
+  }
 }
 
 struct TrainOptions {
@@ -147,23 +162,26 @@ std::string resume_command(const TrainOptions& options) {
 
 void train(const TrainOptions& options) {
   const Config config = load_config(options.config, options.overrides);
+  check_sample(config);
   LmTrainer trainer(config, options.resume);
   ProgressDisplay display(std::cout, detect_terminal(1), {config.logging.every});
   print_start(display, trainer);
 
   ConsoleObserver observer(display, trainer);
   TrainingSummary summary;
+  int signal = 0;
   {
     const StopSignals signals;
     summary = trainer.run(observer, [&signals] { return signals.requested(); });
+    signal = signals.signal();
   }
 
   print_end(display, trainer, summary);
   if (summary.stopped) {
     fmt::print("\nGo on with: {}\n", resume_command(options));
-  } else {
-    print_sample(trainer);
+    end_by(signal);
   }
+  print_sample(trainer);
 }
 
 }  // namespace
@@ -186,7 +204,8 @@ void add_train_command(CLI::App& app) {
   rondo train configs/quickstart.yaml --set training.steps=5000 --set run.folder=runs/longer
   rondo train configs/quickstart.yaml --resume
 
-Ctrl-C finishes the step, saves and exits; --resume then continues as if nothing had happened.
+Ctrl-C (or SIGTERM, or a terminal that closes) finishes the step, saves, and ends the program as
+that signal does; --resume then continues as if nothing had happened.
 All settings: rondo settings)");
   command->callback([options] { train(*options); });
 }

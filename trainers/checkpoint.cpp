@@ -188,6 +188,20 @@ CheckpointFolder::CheckpointFolder(fs::path folder) : folder_(std::move(folder))
 std::optional<fs::path> CheckpointFolder::last() const { return find_last(folder_); }
 std::optional<fs::path> CheckpointFolder::best() const { return find_best(folder_); }
 
+bool CheckpointFolder::restore_best(std::int64_t step) const {
+  std::optional<StepName> newest;
+  for (const fs::path& entry : entries_of(folder_)) {
+    const auto name = StepName::parse(entry.filename().string());
+    if (name && name->step == step && is_folder(entry)) {
+      newest = std::max(newest, name);
+    }
+  }
+  if (newest) {
+    link(folder_, kBest, folder_ / newest->str());
+  }
+  return newest.has_value();
+}
+
 // Step folders are removed only if they are neither `last` nor `best`; other names are not ours.
 // Failures are reported, not thrown, as by discard().
 void CheckpointFolder::remove_unused() const {
@@ -301,6 +315,10 @@ LoadedCheckpoint load_checkpoint(const fs::path& path, CheckpointChoice choice) 
   std::error_code code;
   check(fs::exists(path, code), "cannot load a checkpoint from {}: there is no such file or folder",
         path.string());
+  const std::string extension = path.extension().string();
+  check(extension != ".yaml" && extension != ".yml",
+        "{} is a config; name a run that was trained from it, such as runs/{}", path.string(),
+        path.stem().string());
   if (!fs::is_directory(path, code)) {
     return {path, SafetensorsFile::open(path), std::nullopt, std::nullopt, std::nullopt};
   }

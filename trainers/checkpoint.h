@@ -50,6 +50,9 @@ class CheckpointFolder {
   // links), the checkpoint of the highest step.
   std::optional<std::filesystem::path> last() const;
   std::optional<std::filesystem::path> best() const;
+  // Makes the checkpoint of `step` the best again, in a copy that has lost its links. False if it
+  // is not there.
+  bool restore_best(std::int64_t step) const;
 
  private:
   void remove_unused() const;

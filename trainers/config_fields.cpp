@@ -19,7 +19,13 @@ constexpr Limits above(double low) { return {.low = low, .low_open = true}; }
 constexpr Limits from_to_below(double low, double high) {
   return {.low = low, .high = high, .high_open = true};
 }
+constexpr Limits from_to(double low, double high) { return {.low = low, .high = high}; }
 constexpr Limits any;
+
+// More than anybody means; what counts with them must not overflow.
+constexpr double kMostThreads = 4096;
+constexpr double kMostLayers = 10'000;
+constexpr double kMostPositions = 1 << 30;
 
 constexpr std::array<std::string_view, 6> kTypeNames = {
     "sru", "srupp", "lstm", "sha_lstm", "transformer", "transformer_xl"};
@@ -35,7 +41,7 @@ std::vector<Field> fields(RunConfig& c) {
       {"folder", &c.folder, any, "where the run is kept; empty: runs/<name of the config file>"},
       {"seed", &c.seed, any, "fixes the initial weights and dropout"},
       {"device", &c.device, any, "cpu, cuda or cuda:N"},
-      {"threads", &c.threads, at_least(0), "CPU threads; 0: one per core"},
+      {"threads", &c.threads, from_to(0, kMostThreads), "CPU threads; 0: one per core"},
   };
 }
 
@@ -58,7 +64,7 @@ std::vector<Field> fields(ModelConfig& c) {
   return {
       {"type", choice(c.type, {kTypeNames.begin(), kTypeNames.end()}), any, "kind of every layer"},
       {"hidden_size", &c.hidden_size, at_least(1), "units of a layer, d"},
-      {"num_layers", &c.num_layers, at_least(1), "layers on top of each other"},
+      {"num_layers", &c.num_layers, from_to(1, kMostLayers), "layers on top of each other"},
       {"projection_size", &c.projection_size, at_least(0),
        "width of the projection, n; srupp needs it, 0 means none for sru", sru_and_srupp},
       {"num_heads", &c.num_heads, at_least(1),
@@ -88,7 +94,9 @@ std::vector<Field> fields(ModelConfig& c) {
       {"has_skip_term", &c.has_skip_term, any, "add a layer's input to its output", sru},
       {"activation", choice(c.activation, {"identity", "tanh"}), any, "g in h = g(c)", sru},
       {"layer_norm", choice(c.layer_norm, {"none", "pre", "post"}), any,
-       "LayerNorm of a whole layer: on its input or on its output", sru_and_srupp},
+       "LayerNorm of a whole layer: on its input or on its output; with pre, what attention sees "
+       "depends on where segments begin",
+       sru_and_srupp},
       {"attention_layer_norm", &c.attention_layer_norm, any, "LayerNorm over the projection",
        srupp},
       {"attention_normalize_after", &c.attention_normalize_after, any,
@@ -116,7 +124,7 @@ std::vector<Field> fields(TrainingConfig& c) {
   return {
       {"steps", &c.steps, at_least(1), "optimizer steps"},
       {"batch_size", &c.batch_size, at_least(1), "streams read side by side, B"},
-      {"unroll", &c.unroll, at_least(1), "positions of one segment, T"},
+      {"unroll", &c.unroll, from_to(1, kMostPositions), "positions of one segment, T"},
       {"accumulation_steps", &c.accumulation_steps, at_least(1),
        "segments whose gradients are averaged in one step"},
       {"clip_grad_norm", &c.clip_grad_norm, at_least(0),
@@ -157,7 +165,8 @@ std::vector<Field> fields(ScheduleConfig& c) {
 std::vector<Field> fields(EvaluationConfig& c) {
   return {
       {"every", &c.every, at_least(0), "steps between evaluations on dev; 0: only at the end"},
-      {"unroll", &c.unroll, at_least(0), "positions of one window; 0: training.unroll"},
+      {"unroll", &c.unroll, from_to(0, kMostPositions),
+       "positions of one window; 0: training.unroll"},
       {"batch_size", &c.batch_size, at_least(1), "streams that dev is cut into"},
       {"max_tokens", &c.max_tokens, at_least(0),
        "how much of dev evaluations on the way read; 0: all"},

@@ -173,6 +173,16 @@ void check_schedule(const Config& config, const Origins& origins) {
           "expected at most all {} steps, found {}", total, schedule.warmup_steps);
 }
 
+// RAdam moves weights from the step on where rho reaches 5, and rho stays below 2 / (1 - beta2)
+// - 1.
+void check_optimizer(const Config& config, const Origins& origins) {
+  require(config.optimizer.type != OptimizerType::radam || config.optimizer.beta2 > 2.0 / 3.0,
+          origins, "optimizer.beta2",
+          "expected more than 2/3 for optimizer.type radam, which would never move a weight; found "
+          "{}",
+          config.optimizer.beta2);
+}
+
 void check_device(const Config& config, const Origins& origins) {
   Device device;
   try {
@@ -227,6 +237,7 @@ void validate(const Config& config, const Origins& origins) {
   validate(config.model, origins);
   check_device(config, origins);
   check_schedule(config, origins);
+  check_optimizer(config, origins);
   check_transformer_window(config, origins);
   require(config.optimizer.momentum == 0 || config.optimizer.type == OptimizerType::sgd, origins,
           "optimizer.momentum", "only sgd has this setting; remove it or set optimizer.type: sgd");

@@ -38,6 +38,12 @@ EvaluationOptions evaluation_options(const Config& config) {
   return options;
 }
 
+// How dev is measured: figures compare only where this is the same.
+nlohmann::json measure_of(const Config& config) {
+  const EvaluationOptions options = evaluation_options(config);
+  return {options.window, options.batch_size, options.max_tokens};
+}
+
 // What needs less memory, after "; ".
 std::string memory_advice(const Config& config) {
   const Precision precision = config.training.precision;
@@ -156,6 +162,19 @@ void LmTrainer::resume_from(const LoadedCheckpoint& checkpoint) {
     if (!state.at("best_step").is_null()) {
       progress_.best_step = state.at("best_step").get<std::int64_t>();
       progress_.best_nats = state.at("best_nats");
+      // A figure of another part of dev, or with another window, says nothing about the next ones.
+      const nlohmann::json measure = measure_of(config_);
+      const nlohmann::json saved_measure = state.value("evaluation", measure);
+      check(saved_measure == measure,
+            "{} chose its best checkpoint with [evaluation.unroll, batch_size, max_tokens] {}, the "
+            "config says {}; resume with the same, and use `rondo eval` for others",
+            where, saved_measure.dump(), measure.dump());
+      check(
+          checkpoints_.best() || checkpoints_.restore_best(*progress_.best_step),
+          "{} has lost its best checkpoint, of step {}; copy the run again with its links (cp -a, "
+          "rsync -a), or take the last for the best: ln -s {} {}",
+          folder_.string(), *progress_.best_step, checkpoint.path.filename().string(),
+          (folder_ / "checkpoints" / "best").string());
     }
     stepper_.restore(LanguageModelState::from_named(carried),
                      Generator(state.at("seed"), state.at("next_stream")),
@@ -273,6 +292,7 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
       {"train_sha256", corpus_.train_sha256()},
       {"batch_size", config_.training.batch_size},
       {"unroll", config_.training.unroll},
+      {"evaluation", measure_of(config_)},
       {"tokens", progress_.tokens},
       {"seconds", progress_.seconds},
       {"best_step", progress_.best_step ? nlohmann::json(*progress_.best_step) : nlohmann::json()},
@@ -290,11 +310,18 @@ void LmTrainer::save(bool best, TrainingObserver& observer) {
   observer.on_saved(progress_.step, folder_ / "checkpoints");
 }
 
-void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observer) {
+bool LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observer,
+                              const std::function<bool()>& stop_requested) {
+  struct Stopped {};
   const LoadedModel best = load_model(load_checkpoint(folder_, CheckpointChoice::best),
                                       Device::parse(config_.run.device));
   EvaluationOptions options;
   options.window = evaluation_options(config_).window;
+  options.progress = [&](std::int64_t /*done*/, std::int64_t /*total*/) {
+    if (stop_requested()) {
+      throw Stopped();
+    }
+  };
   const auto run = [&](Split split) {
     const EvaluationResult result = evaluate(*best.model, corpus_.split(split), options);
     EvaluationReport report;
@@ -304,8 +331,13 @@ void LmTrainer::evaluate_best(TrainingSummary& summary, TrainingObserver& observ
     observer.on_evaluation(report);
     return result;
   };
-  summary.dev = run(Split::dev);
-  summary.test = run(Split::test);
+  try {
+    summary.dev = run(Split::dev);
+    summary.test = run(Split::test);
+  } catch (const Stopped&) {
+    return false;
+  }
+  return true;
 }
 
 TrainingSummary LmTrainer::run(TrainingObserver& observer,
@@ -398,8 +430,11 @@ TrainingSummary LmTrainer::train(TrainingObserver& observer,
     summary.best_dev_nats = progress_.best_nats;
   }
   if (!stopped && config_.evaluation.test_at_end && checkpoints_.best()) {
-    evaluate_best(summary, observer);
-    recorder.final(summary);
+    if (evaluate_best(summary, observer, stop_requested)) {
+      recorder.final(summary);
+    } else {
+      summary.stopped = true;  // resumed, it evaluates
+    }
   }
   summary.seconds = seconds_before + seconds_since(started);
   recorder.draw();

@@ -115,7 +115,9 @@ class LmTrainer {
   TrainingSummary train(TrainingObserver& observer, const std::function<bool()>& stop_requested);
   EvaluationReport evaluate_dev();
   void save(bool best, TrainingObserver& observer);
-  void evaluate_best(TrainingSummary& summary, TrainingObserver& observer);
+  // False if that was stopped.
+  bool evaluate_best(TrainingSummary& summary, TrainingObserver& observer,
+                     const std::function<bool()>& stop_requested);
   // Throws the Error of a run whose numbers are no longer finite.
   [[noreturn]] void stop_astray(std::int64_t step, const std::string& what) const;
   // What a run that ends with an Error has left behind.

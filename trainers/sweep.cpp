@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "trainers/checkpoint.h"
 #include "trainers/config_fields.h"
+#include "trainers/metrics_log.h"
 #include "trainers/run_lock.h"
 #include "trainers/yaml_document.h"
 
@@ -333,7 +334,7 @@ SweepRunState state_of(const SweepRun& run) {
     return SweepRunState::running;
   }
   const fs::path metrics = folder / "metrics.jsonl";
-  if (!fs::exists(metrics, code) || fs::file_size(metrics, code) == 0) {
+  if (!fs::exists(metrics, code) || read_metrics(metrics).empty()) {
     return SweepRunState::interrupted;
   }
   switch (read_run(folder).status) {

@@ -137,10 +137,8 @@ std::uint32_t crc32c(std::string_view bytes) {
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::int64_t step)
     : path_(new_event_path(folder)), file_(path_, FileWriter::Mode::truncate) {
   write_record(encode_event(Clock::now(), 0, Payload::file_version, "brain.Event:2"));
-  if (step > 0) {
-    write_record(
-        encode_event(Clock::now(), step + 1, Payload::session_log, encode_session_start()));
-  }
+  // Also at step 0: what a killed run wrote before its first checkpoint is withdrawn, too.
+  write_record(encode_event(Clock::now(), step + 1, Payload::session_log, encode_session_start()));
 }
 
 void TensorBoardWriter::scalar(std::string_view tag, double value, std::int64_t step,

@@ -16,9 +16,9 @@ namespace rondo {
 class TensorBoardWriter {
  public:
   // Starts a new file events.out.tfevents.<unix time>.<host>.<process> in `folder`, which is made
-  // where it is missing. `step` is where the run stands: when above 0, TensorBoard is told to
-  // forget what earlier files in the folder say of later steps. Throws Error when the file cannot
-  // be written, here and below.
+  // where it is missing. `step` is where the run stands: TensorBoard is told to forget what earlier
+  // files in the folder say of later steps. Throws Error when the file cannot be written, here and
+  // below.
   explicit TensorBoardWriter(const std::filesystem::path& folder, std::int64_t step = 0);
 
   // One point of the curve `tag` ("train/bpc"; the part before the slash groups curves). The value

@@ -59,6 +59,7 @@ void gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int
   if (m == 0 || n == 0) {
     return;
   }
+  num_threads();  // oneDNN and Eigen ask OpenMP, which may know another number in this thread
   if (precision == Precision::bf16) {
     gemm_bf16(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
@@ -84,6 +85,7 @@ void gemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int
   if (m == 0 || n == 0) {
     return;
   }
+  num_threads();
   eigen_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 

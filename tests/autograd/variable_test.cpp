@@ -1,5 +1,6 @@
 #include "autograd/variable.h"
 
+#include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "tests/support/testing.h"
 
@@ -42,4 +43,19 @@ TEST_CASE("backward explains what it cannot do", "[autograd]") {
                ContainsSubstring("released by an earlier backward"));
   Variable vector(Tensor::zeros({3}), true);
   REQUIRE_THAT(error_of([&] { backward(vector); }), ContainsSubstring("needs its gradient given"));
+}
+
+TEST_CASE("a long history may go without backward, or after it", "[autograd]") {
+  const std::int64_t length = 299'999;  // a multiple of 7
+  Variable w(Tensor::from<double>({1.0}, {1}), true);
+  for (const bool runs_backward : {false, true}) {
+    Variable y = w;
+    for (std::int64_t i = 0; i < length; ++i) {
+      y = i % 7 == 0 ? add(y, y) : scale(y, i % 7 == 1 ? 0.5 : 1.0);  // diamonds, too
+    }
+    if (runs_backward) {
+      backward(y);
+      REQUIRE(w.grad().item() == Approx(1.0));
+    }
+  }
 }

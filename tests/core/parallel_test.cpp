@@ -122,6 +122,18 @@ TEST_CASE("set_num_threads of 0 means one per core", "[core][parallel]") {
   REQUIRE(num_threads() >= 1);
 }
 
+TEST_CASE("set_num_threads holds in every thread", "[core][parallel]") {
+  const Threads guard(1);
+  int seen = 0;
+  int pieces = 0;
+  std::thread([&] {
+    seen = num_threads();
+    parallel_for(0, 100, 1, [&](std::int64_t, std::int64_t) { ++pieces; });
+  }).join();
+  REQUIRE(seen == 1);
+  REQUIRE(pieces == 1);
+}
+
 #if defined(__x86_64__) || defined(__aarch64__)
 TEST_CASE("flush_denormals takes what is too small as 0, on every thread", "[core][parallel]") {
   const volatile float smallest = std::numeric_limits<float>::min();

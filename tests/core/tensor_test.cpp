@@ -174,3 +174,12 @@ TEST_CASE("tensors explain what does not fit", "[core][tensor]") {
                }),
                ContainsSubstring("f32 or f64, not i32"));
 }
+
+TEST_CASE("an undefined tensor is not copied or converted", "[core][tensor]") {
+  REQUIRE_THAT(error_of([] { Tensor().clone(); }), ContainsSubstring("is undefined"));
+  REQUIRE_THAT(error_of([] { Tensor().to(DType::f64); }),
+               ContainsSubstring("[to] the tensor is undefined"));
+  Tensor there = Tensor::zeros({});
+  REQUIRE_THAT(error_of([&] { there.copy_from(Tensor()); }),
+               ContainsSubstring("the source is undefined"));
+}

@@ -198,3 +198,15 @@ TEST_CASE("a damaged corpus is read or refused, and never crashes", "[data][corp
     REQUIRE(refused > 0);
   }
 }
+
+TEST_CASE("a corpus nested beyond all sense is refused", "[data][corpus]") {
+  const TemporaryFolder folder;
+  const auto corpus = prepare(folder);
+  auto manifest = nlohmann::json::parse(read_file(corpus / "corpus.json"));
+  manifest["vocabulary"] = "DEEP";
+  std::string text = manifest.dump();
+  const std::size_t at = text.find("\"DEEP\"");
+  text.replace(at, 6, std::string(200'000, '[') + std::string(200'000, ']'));
+  write_bytes(corpus / "corpus.json", text);
+  REQUIRE_THAT(error_opening(corpus), ContainsSubstring("something else than numbers"));
+}

@@ -7,6 +7,7 @@
 #include "core/checksum.h"
 #include "core/file.h"
 #include "data/corpus.h"
+#include "data/prepared_folder.h"
 #include "tests/data/archive_maker.h"
 #include "tests/data/file_server.h"
 #include "tests/support/temporary_folder.h"
@@ -403,4 +404,16 @@ TEST_CASE("the files below a folder are one text, in the order of their paths", 
                  prepare_text({folder / "empty", folder / "corpus2", "", 0});
                }),
                ContainsSubstring("a folder without files"));
+}
+
+TEST_CASE("a folder is prepared by one process at a time", "[data][prepare]") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "text", std::string(1000, 'a') + "b");
+  const TextOptions options{.source = folder / "text", .output = folder / "corpus"};
+  {
+    const FileLock elsewhere = lock_output(options.output);
+    REQUIRE_THAT(error_of([&] { prepare_text(options); }),
+                 ContainsSubstring("is being prepared by another process"));
+  }
+  REQUIRE_NOTHROW(prepare_text(options));
 }

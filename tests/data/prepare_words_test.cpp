@@ -57,7 +57,7 @@ TEST_CASE("a rare word is unknown when a text says how often is enough", "[data]
   write_bytes(folder / "splits" / "test.txt", "a c\n");
   const TextOptions options{folder / "splits", folder / "corpus"};
   REQUIRE_THAT(error_of([&] { prepare_words(options); }),
-               ContainsSubstring("'c'") && ContainsSubstring("least count above 1"));
+               ContainsSubstring("'c'") && ContainsSubstring("--least-count 2"));
   prepare_words(options, 2);
   const Corpus corpus = Corpus::open((folder / "corpus").string());
   REQUIRE(text_of(corpus, Split::train) == "a a <unk>\n");

@@ -279,3 +279,33 @@ TEST_CASE("a language model explains what does not fit it", "[models][language_m
                }),
                ContainsSubstring("a model with 3 layers, this one has 4"));
 }
+
+TEST_CASE("a language model is not built from settings that make no sense",
+          "[models][language_model]") {
+  using Change = void (*)(ModelConfig&);
+  const std::vector<std::pair<Change, std::string>> cases = {
+      {[](ModelConfig& c) { c.attention_every_n_layers = 0; }, "attention_every_n_layers is 0"},
+      {[](ModelConfig& c) { c.attention_last_n_layers = 1, c.attention_layers = {{1}}; },
+       "2 ways to choose the layers that attend"},
+      {[](ModelConfig& c) { c.attention_layers = {{9}}; }, "layer 9 is to attend; expected 1 to 3"},
+      {[](ModelConfig& c) { c.num_heads = 0; }, "num_heads 0"},
+      {[](ModelConfig& c) { c.head_size = -4; }, "head_size -4"},
+      {[](ModelConfig& c) { c.projection_size = -5; }, "projection_size -5"},
+      {[](ModelConfig& c) { c.embedding_size = -5; }, "embedding_size -5"},
+      {[](ModelConfig& c) { c.div_val = 0; }, "div_val 0"},
+      {[](ModelConfig& c) { c.dropout = 1.5; }, "dropout is 1.5"},
+      {[](ModelConfig& c) { c.type = ModelType::transformer, c.hidden_size = 24, c.num_heads = 5; },
+       "5 heads do not divide hidden_size 24"}};
+  Generator generator(1);
+  Initializer init(generator, Device::cpu());
+  for (const auto& [change, message] : cases) {
+    ModelConfig config = tiny_config();
+    config.attention_every_n_layers.reset();
+    config.attention_last_n_layers.reset();
+    config.attention_layers.reset();
+    config.num_layers = 3;
+    change(config);
+    REQUIRE_THAT(error_of([&] { build_language_model(config, kVocabulary, init); }),
+                 ContainsSubstring(message));
+  }
+}

@@ -168,3 +168,9 @@ TEST_CASE("concat, split and narrow explain what does not fit", "[ops][concat]")
   REQUIRE(error_of([&] { narrow(a, 3, 2); }) ==
           "[narrow] 2 rows from row 3 on do not exist in shape [4, 3]");
 }
+
+TEST_CASE("tensors without values are not put together", "[ops][concat]") {
+  const Variable part(Tensor::empty({2, 3}, DType::f32, Device::meta()));
+  REQUIRE_THAT(error_of([&] { concat({part, part}, 0); }), ContainsSubstring("[concat]"));
+  REQUIRE_THAT(error_of([&] { split(part, {1, 1}, 0); }), ContainsSubstring("[concat]"));
+}

@@ -20,10 +20,10 @@ constexpr int kInvalid = 105;
 constexpr int kRequired = 106;
 constexpr int kUnexpected = 109;
 
-// However it ends, it is neither killed nor aborts.
-inline void require_orderly(const ProcessResult& result) {
+// However it ends, it is neither killed, but by the signal that stopped it, nor aborts.
+inline void require_orderly(const ProcessResult& result, int signal = 0) {
   INFO(result.out << result.err);
-  REQUIRE(result.exit_code < 128);
+  REQUIRE((result.exit_code < 128 || result.exit_code == 128 + signal));
   REQUIRE((result.out + result.err).find("terminate called") == std::string::npos);
 }
 

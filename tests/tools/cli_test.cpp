@@ -286,7 +286,7 @@ TEST_CASE("output that cannot be written is an error", "[tools][cli]") {
 }
 
 TEST_CASE("a stopped run saves, and its advice resumes it to the same end", "[tools][cli]") {
-  const int number = GENERATE(SIGINT, SIGTERM);
+  const int number = GENERATE(SIGINT, SIGTERM, SIGHUP);
   CAPTURE(number);
   // Far more steps than are done before the signal comes; how many they are is read afterwards.
   const Workplace place;
@@ -299,9 +299,9 @@ TEST_CASE("a stopped run saves, and its advice resumes it to the same end", "[to
   REQUIRE(process.wait_for("step 3/"));
   process.signal(number);
   const ProcessResult stopped = process.finish();
-  require_orderly(stopped);
+  require_orderly(stopped, number);
   INFO(stopped.err);
-  REQUIRE(stopped.exit_code == 0);
+  REQUIRE(stopped.exit_code == 128 + number);  // a shell's loop ends, too
   REQUIRE_THAT(stopped.out, ContainsSubstring("Stopped; everything is saved"));
 
   std::smatch steps;
@@ -369,4 +369,29 @@ TEST_CASE("an error that cannot be shown is still only an error", "[tools][cli]"
     return;
   }
   REQUIRE(shell("rondo eval nothere 2> /dev/full").exit_code == 1);
+}
+
+TEST_CASE("a text without line breaks is trained on and written", "[tools][cli]") {
+  const Workplace place;
+  std::string text;
+  for (int i = 0; text.size() < 6000; ++i) {
+    text += fmt::format("{} ", i * i % 17);
+  }
+  write_bytes(place.path("blanks.txt"), text);
+  rondo_does({"prepare", "text", place.path("blanks.txt"), "--output", place.path("blanks")});
+  const ProcessResult trained =
+      rondo_does({"train", place.config(), "--set", "data.corpus=" + place.path("blanks"), "--set",
+                  "sample.length=5", "--set", "run.folder=" + place.path("blank run")});
+  INFO(trained.err);
+  REQUIRE(trained.exit_code == 0);
+  REQUIRE_THAT(trained.out, ContainsSubstring("A sample"));
+  REQUIRE(rondo_does({"generate", place.path("blank run"), "--length", "3"}).exit_code == 0);
+  // A prompt that cannot be used is told of before anything is trained.
+  const ProcessResult refused =
+      rondo_does({"train", place.config(), "--set", "data.corpus=" + place.path("blanks"), "--set",
+                  "sample.prompt=x", "--set", "sample.length=5", "--set",
+                  "run.folder=" + place.path("never")});
+  REQUIRE(refused.exit_code == 1);
+  REQUIRE_THAT(refused.err, ContainsSubstring("sample.prompt: "));
+  REQUIRE_FALSE(std::filesystem::exists(place.path("never")));
 }

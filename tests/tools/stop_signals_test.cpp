@@ -23,7 +23,7 @@ bool has_own_stack() {
 }  // namespace
 
 TEST_CASE("a signal is noted once, on a stack of its own", "[tools][stop_signals]") {
-  const int signal = GENERATE(SIGINT, SIGTERM);
+  const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP);
   {
     const StopSignals signals;
     REQUIRE_FALSE(signals.requested());
@@ -32,9 +32,21 @@ TEST_CASE("a signal is noted once, on a stack of its own", "[tools][stop_signals
     REQUIRE(has_own_stack());
     std::raise(signal);
     REQUIRE(signals.requested());
+    REQUIRE(signals.signal() == signal);
     REQUIRE(action_of(signal).sa_handler == SIG_DFL);  // the next one ends the program
   }
   REQUIRE(action_of(signal).sa_handler == SIG_DFL);
   REQUIRE_FALSE(has_own_stack());
   REQUIRE_FALSE(StopSignals().requested());
+}
+
+TEST_CASE("a signal that is ignored stays ignored, as nohup wants it", "[tools][stop_signals]") {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    const StopSignals signals;
+    std::raise(SIGHUP);
+    REQUIRE_FALSE(signals.requested());
+  }
+  REQUIRE(action_of(SIGHUP).sa_handler == SIG_IGN);
+  std::signal(SIGHUP, SIG_DFL);
 }

@@ -68,9 +68,9 @@ TEST_CASE("a sweep that was stopped goes on to the same end", "[tools][cli]") {
   REQUIRE(process.wait_for("[2/2] lr=2e-3\nstep 1/"));
   process.signal(SIGTERM);
   const ProcessResult stopped = process.finish();
-  require_orderly(stopped);
+  require_orderly(stopped, SIGTERM);
   INFO(stopped.out << stopped.err);
-  REQUIRE(stopped.exit_code == 0);
+  REQUIRE(stopped.exit_code == 128 + SIGTERM);
   REQUIRE_THAT(stopped.out, ContainsSubstring("everything is saved") &&
                                 ContainsSubstring("of 3000") && ContainsSubstring("goes on"));
   const std::string out = output_of(place.sweep(settings));
@@ -101,7 +101,7 @@ TEST_CASE("a sweep given twice shares its runs", "[tools][cli]") {
     process->signal(SIGTERM);
     const ProcessResult result = process->finish();
     INFO(result.out << result.err);
-    REQUIRE(result.exit_code == 0);
+    REQUIRE(result.exit_code == 128 + SIGTERM);
   }
 }
 

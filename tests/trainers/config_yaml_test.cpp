@@ -156,21 +156,22 @@ TEST_CASE("an unknown key is named with its line and the nearest setting", "[con
 
 TEST_CASE("a value of the wrong type or range says what was expected and found", "[config][cpu]") {
   const auto [line, expected, found] = GENERATE(table<std::string, std::string, std::string>({
-      {"num_layers: many", "a whole number from 1", "'many'"},
-      {"num_layers: 0", "a whole number from 1", "'0'"},
-      {"num_layers: -3", "a whole number from 1", "'-3'"},
-      {"num_layers: 1e3", "a whole number from 1", "'1e3'"},
-      {"num_layers: 2.0", "a whole number from 1", "'2.0'"},
-      {"num_layers: 1_000", "a whole number from 1", "'1_000'"},
-      {"num_layers: 010", "a whole number from 1", "'010'"},
-      {"num_layers: 0x10", "a whole number from 1", "'0x10'"},
-      {"num_layers: 9223372036854775808", "a whole number from 1", "'9223372036854775808'"},
-      {"num_layers: \"4\"", "a whole number from 1", "the text \"4\""},
-      {"num_layers:", "a whole number from 1", "nothing"},
-      {"num_layers: null", "a whole number from 1", "nothing"},
-      {"num_layers: [4]", "a whole number from 1", "a list"},
-      {"num_layers: {a: 4}", "a whole number from 1", "a map"},
-      {"num_layers: true", "a whole number from 1", "'true'"},
+      {"num_layers: many", "a whole number from 1 to 10000", "'many'"},
+      {"num_layers: 0", "a whole number from 1 to 10000", "'0'"},
+      {"num_layers: -3", "a whole number from 1 to 10000", "'-3'"},
+      {"num_layers: 1e3", "a whole number from 1 to 10000", "'1e3'"},
+      {"num_layers: 2.0", "a whole number from 1 to 10000", "'2.0'"},
+      {"num_layers: 1_000", "a whole number from 1 to 10000", "'1_000'"},
+      {"num_layers: 010", "a whole number from 1 to 10000", "'010'"},
+      {"num_layers: 0x10", "a whole number from 1 to 10000", "'0x10'"},
+      {"num_layers: 9223372036854775808", "a whole number from 1 to 10000",
+       "'9223372036854775808'"},
+      {"num_layers: \"4\"", "a whole number from 1 to 10000", "the text \"4\""},
+      {"num_layers:", "a whole number from 1 to 10000", "nothing"},
+      {"num_layers: null", "a whole number from 1 to 10000", "nothing"},
+      {"num_layers: [4]", "a whole number from 1 to 10000", "a list"},
+      {"num_layers: {a: 4}", "a whole number from 1 to 10000", "a map"},
+      {"num_layers: true", "a whole number from 1 to 10000", "'true'"},
       {"dropout: 1", "a number from 0 to below 1", "'1'"},
       {"dropout: -0.1", "a number from 0 to below 1", "'-0.1'"},
       {"dropout: .nan", "a number from 0 to below 1", "'.nan'"},
@@ -392,7 +393,7 @@ TEST_CASE("a configuration made in C++ is checked too", "[config][cpu]") {
   config.model.highway_bias = 0;
   config.model.num_layers = 0;
   REQUIRE(error_of([&] { validate(config); }) ==
-          "model.num_layers: expected a whole number from 1, found 0");
+          "model.num_layers: expected a whole number from 1 to 10000, found 0");
 }
 
 TEST_CASE("a dumped configuration reads back equal, to the last bit", "[config][cpu]") {
@@ -467,4 +468,14 @@ TEST_CASE("a damaged configuration is read or refused, and never crashes", "[con
   }
   REQUIRE(read > 0);
   REQUIRE(refused > read);
+}
+
+TEST_CASE("RAdam that would never move a weight is refused", "[config][cpu]") {
+  Config config;
+  config.model.projection_size = 4;
+  config.optimizer.beta2 = 0.6;
+  REQUIRE_THAT(error_of([&] { validate(config); }),
+               ContainsSubstring("optimizer.beta2: expected more than 2/3"));
+  config.optimizer.type = OptimizerType::adam;
+  REQUIRE_NOTHROW(validate(config));
 }

@@ -218,3 +218,34 @@ TEST_CASE("accumulating two segments averages their gradients", "[trainers][resu
     REQUIRE(max_relative_error(ours[i].variable.value(), expected) < 1e-6);
   }
 }
+
+TEST_CASE("a copy of a run that has lost its links keeps its best checkpoint",
+          "[trainers][resume]") {
+  const TinyRuns runs;
+  Config config = runs.config("run");
+  config.evaluation.every = 4;
+  runs.train(config, false, 6);
+  const auto checkpoints = runs.path("run") / "checkpoints";
+  const auto best = std::filesystem::read_symlink(checkpoints / "best");
+  REQUIRE(best != std::filesystem::read_symlink(checkpoints / "last"));
+  std::filesystem::remove(checkpoints / "best");
+  std::filesystem::remove(checkpoints / "last");
+  config.evaluation.every = 0;
+  runs.train(config, true, 7);
+  REQUIRE(std::filesystem::read_symlink(checkpoints / "best") == best);
+
+  // Nor is it lost in silence where it is not there at all.
+  std::filesystem::remove_all(checkpoints / best);
+  REQUIRE_THAT(error_of([&] { LmTrainer trainer(config, true); }),
+               ContainsSubstring("has lost its best checkpoint, of step 4"));
+}
+
+TEST_CASE("figures of dev that do not compare are not mixed", "[trainers][resume]") {
+  const TinyRuns runs;
+  Config config = runs.config("run");
+  config.evaluation.every = 4;
+  runs.train(config, false, 6);
+  config.evaluation.max_tokens = 20;
+  REQUIRE_THAT(error_of([&] { LmTrainer trainer(config, true); }),
+               ContainsSubstring("chose its best checkpoint with [evaluation.unroll"));
+}

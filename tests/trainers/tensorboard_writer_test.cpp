@@ -135,25 +135,26 @@ TEST_CASE("an event file holds its version and then the scalars", "[trainers][te
     writer.scalar(long_tag, -0.125, std::int64_t{1} << 40, time);
     writer.scalar("train/loss", std::nan(""), 0);
     // Nothing waits in the program: the file is whole while the writer lives.
-    REQUIRE(read_records(read_file(path)).size() == 4);
+    REQUIRE(read_records(read_file(path)).size() == 5);
     writer.flush();
   }
   REQUIRE(path.parent_path() == folder.path() / "new" / "tensorboard");
   REQUIRE(path.filename().string().rfind("events.out.tfevents.", 0) == 0);
 
   const std::vector<std::string> records = read_records(read_file(path));
-  REQUIRE(records.size() == 4);
+  REQUIRE(records.size() == 5);
   REQUIRE(parse(records[0]).texts.at(3) == "brain.Event:2");
-  const Scalar first = read_scalar(records[1]);
+  REQUIRE(parse(records[1]).numbers.at(2) == 1);  // whatever was said before of steps from 1
+  const Scalar first = read_scalar(records[2]);
   REQUIRE(first.tag == "dev/bpc");
   REQUIRE(first.step == 300);
   REQUIRE(first.value == 2.5F);
   REQUIRE(std::abs(first.wall_time - 1700000000.25) < 1e-5);
-  const Scalar second = read_scalar(records[2]);
+  const Scalar second = read_scalar(records[3]);
   REQUIRE(second.tag == long_tag);
   REQUIRE(second.step == std::int64_t{1} << 40);
   REQUIRE(second.value == -0.125F);
-  REQUIRE(std::isnan(read_scalar(records[3]).value));
+  REQUIRE(std::isnan(read_scalar(records[4]).value));
 }
 
 TEST_CASE("a resumed run starts another event file that withdraws later steps",
