@@ -3,8 +3,8 @@
 //
 // Bytes: forward reads a score (4) and writes a weight (2 for half types, 4 for f32), and as many
 // again with dropout; backward reads a weight and a gradient and writes a gradient, and a dropped
-// weight with dropout. By count of the compiled instructions, some 85 an element in both passes
-// together, a third of them Philox's, it is issuing them that takes longest.
+// weight with dropout. By a count by hand, some 80 instructions an element in both passes together,
+// a third of them Philox's: issuing them, not memory, is expected to take longest.
 //
 // A row is the work of one warp when it is short and of one block when it is longer, so that a
 // thread has at most kGroups groups of 4 neighbouring elements: they stay in registers between the

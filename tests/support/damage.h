@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
+
 namespace rondo::testing {
 
 // `bytes` with one to four changes: bits flipped, characters of `alphabet` written over others or
@@ -34,5 +36,28 @@ inline std::string damaged(std::string bytes, std::string_view alphabet, std::mt
 
 // What JSON and YAML are made of, and what neither may hold.
 inline constexpr std::string_view kSyntax{"{}[]\",:0123456789-+eE.\\u \n\t#&*!|>'%@~\xff\0", 39};
+
+// How many damaged files were read all the same, and how many refused.
+struct Damaged {
+  int read = 0;
+  int refused = 0;
+};
+
+// Calls read(bytes) for `rounds` damaged versions of `whole`, drawn from `seed`. It may throw
+// Error, which refuses one; any other exception is thrown on.
+template <typename Read>
+Damaged read_damaged(const std::string& whole, unsigned seed, int rounds, Read&& read) {
+  std::mt19937 random(seed);
+  Damaged result;
+  for (int round = 0; round < rounds; ++round) {
+    try {
+      read(damaged(whole, kSyntax, random));
+      ++result.read;
+    } catch (const Error&) {
+      ++result.refused;
+    }
+  }
+  return result;
+}
 
 }  // namespace rondo::testing

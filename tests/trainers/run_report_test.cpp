@@ -193,15 +193,12 @@ TEST_CASE("numbers in names are ordered by their value", "[trainers][run_report]
 
 TEST_CASE("the metrics of a run may be damaged", "[trainers][run_report][cpu]") {
   const TemporaryFolder folder;
-  std::mt19937 random(3);
-  int read = 0;
-  int refused = 0;
-  for (int round = 0; round < 1000; ++round) {
-    const std::string metrics = damaged(std::string(kTrain), kSyntax, random);
-    INFO(metrics);
-    write_run(folder / "run", steps(4, false), metrics);
-    failure_of(folder / "run") == "no error" ? ++read : ++refused;
-  }
-  REQUIRE(read > 0);
-  REQUIRE(refused > 0);
+  const Damaged result =
+      read_damaged(std::string(kTrain), 3, 1000, [&](const std::string& metrics) {
+        INFO(metrics);
+        write_run(folder / "run", steps(4, false), metrics);
+        read_run(folder / "run");
+      });
+  REQUIRE(result.read > 0);
+  REQUIRE(result.refused > 0);
 }
